@@ -1,0 +1,118 @@
+"""Writing files so that a kill at any moment leaves either the old content or the new, never a part of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO, Iterator, Union
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+# Folders and files that are still being written carry this mark; `remove_unfinished` clears what a kill left.
+UNFINISHED = ".unfinished-"
+
+
+def sync_folder(folder: PathLike) -> None:
+    """Makes the names in `folder` durable (a rename is only on disk once its folder is)."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_file(path: PathLike) -> Iterator[BinaryIO]:
+    """Opens a binary file that takes the place of `path` when the block ends without an exception.
+
+    The file is written beside its target, flushed to disk and renamed. Missing parent folders are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, unfinished = tempfile.mkstemp(prefix=f"{UNFINISHED}{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(unfinished, 0o666 & ~_umask())
+        os.replace(unfinished, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: PathLike) -> Iterator[Path]:
+    """Yields an empty folder that becomes `path` when the block ends without an exception.
+
+    Every file in it is flushed to disk first. `path` must not exist, or is replaced (the old folder is moved aside, and
+    removed after the new one stands).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{path.name}-", dir=path.parent))
+    try:
+        os.chmod(unfinished, 0o777 & ~_umask())
+        yield unfinished
+        for folder, _, names in os.walk(unfinished):
+            for name in names:
+                with open(os.path.join(folder, name), "rb") as file:
+                    os.fsync(file.fileno())
+            sync_folder(folder)
+        replaced = None
+        if path.exists():
+            replaced = path.with_name(f"{UNFINISHED}{path.name}-replaced-{os.getpid()}")
+            os.rename(path, replaced)
+        os.rename(unfinished, path)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
+    if replaced is not None:
+        shutil.rmtree(replaced)
+
+
+def remove_unfinished(folder: PathLike) -> list[str]:
+    """Removes what killed writers left in `folder`; returns the names removed.
+
+    Only call it where no other process writes: the run folder's lock says so.
+    """
+    removed = []
+    for entry in sorted(Path(folder).glob(f"{UNFINISHED}*")):
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        removed.append(entry.name)
+    return removed
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Writes `text` as UTF-8, atomically."""
+    with atomic_file(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(path: PathLike, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def sha256(path: PathLike) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
