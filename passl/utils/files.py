@@ -13,8 +13,10 @@ from typing import Any, BinaryIO, Iterator, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 
-# Folders and files that are still being written carry this mark; `remove_unfinished` clears what a kill left.
+# Folders and files that are still being written carry the first mark, a folder that is about to be replaced the second;
+# `clean_after_kill` clears, or puts back, what a kill left.
 UNFINISHED = ".unfinished-"
+REPLACED = ".replaced-"
 
 
 def sync_folder(folder: PathLike) -> None:
@@ -53,8 +55,8 @@ def atomic_file(path: PathLike) -> Iterator[BinaryIO]:
 def atomic_folder(path: PathLike) -> Iterator[Path]:
     """Yields an empty folder that becomes `path` when the block ends without an exception.
 
-    Every file in it is flushed to disk first. `path` must not exist, or is replaced (the old folder is moved aside, and
-    removed after the new one stands).
+    Every file in it is flushed to disk first. A folder that stands at `path` is moved aside and removed once the new one
+    stands; a kill between the two moves is mended by `clean_after_kill`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,29 +69,29 @@ def atomic_folder(path: PathLike) -> Iterator[Path]:
                 with open(os.path.join(folder, name), "rb") as file:
                     os.fsync(file.fileno())
             sync_folder(folder)
-        replaced = None
+        replaced = path.with_name(f"{REPLACED}{path.name}")
         if path.exists():
-            replaced = path.with_name(f"{UNFINISHED}{path.name}-replaced-{os.getpid()}")
             os.rename(path, replaced)
         os.rename(unfinished, path)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     sync_folder(path.parent)
-    if replaced is not None:
+    if replaced.exists():
         shutil.rmtree(replaced)
 
 
-def remove_unfinished(folder: PathLike) -> list[str]:
-    """Removes what killed writers left in `folder`; returns the names removed.
+def clean_after_kill(folder: PathLike) -> None:
+    """Removes what killed writers left half-written in `folder`, and puts back a folder they had moved aside.
 
     Only call it where no other process writes: the run folder's lock says so.
     """
-    removed = []
-    for entry in sorted(Path(folder).glob(f"{UNFINISHED}*")):
+    folder = Path(folder)
+    for entry in folder.glob(f"{REPLACED}*"):
+        target = folder / entry.name[len(REPLACED) :]
+        shutil.rmtree(entry) if target.exists() else os.rename(entry, target)
+    for entry in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        removed.append(entry.name)
-    return removed
 
 
 def write_text(path: PathLike, text: str) -> None:
