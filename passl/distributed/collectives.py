@@ -1,0 +1,88 @@
+"""Collectives that the losses, the step and the evaluators use.
+
+gloo offers neither reduce-scatter nor all-to-all, so everything here stands on all-gather, all-reduce and broadcast.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Iterable, List
+
+import numpy as np
+import paddle
+import paddle.distributed as dist
+from paddle.autograd import PyLayer
+
+from passl.distributed.environment import rank, world_size
+
+
+class _AllGatherRows(PyLayer):
+    """Forward: rows of all processes. Backward: every process used every row, so the gradients of a row are summed."""
+
+    @staticmethod
+    def forward(ctx, rows):
+        ctx.num_rows = rows.shape[0]
+        gathered: List[paddle.Tensor] = []
+        dist.all_gather(gathered, rows)
+        return paddle.concat(gathered)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        first = rank() * ctx.num_rows
+        return gradient[first : first + ctx.num_rows]
+
+
+def all_gather_rows(rows: paddle.Tensor) -> paddle.Tensor:
+    """The rows of all processes, in the order of ranks: [b, ...] -> [world_size · b, ...].
+
+    Differentiable: a row's gradient is the sum of what all processes made of it. Every process must hold equally many rows.
+    """
+    if world_size() == 1:
+        return rows
+    if rows.stop_gradient:
+        gathered: List[paddle.Tensor] = []
+        dist.all_gather(gathered, rows)
+        return paddle.concat(gathered)
+    return _AllGatherRows.apply(rows)
+
+
+def all_reduce_sum(tensor: paddle.Tensor) -> paddle.Tensor:
+    """The sum of `tensor` over all processes, as a new tensor without gradient."""
+    if world_size() == 1:
+        return tensor
+    total = tensor.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
+def broadcast_tensors(tensors: Iterable[paddle.Tensor]) -> None:
+    """Gives `tensors` the values that they have in process 0, in place."""
+    if world_size() == 1:
+        return
+    for tensor in tensors:
+        value = tensor.detach().clone()
+        # gloo has no zero-dimensional broadcast in every version; one element in one dimension is the same bytes.
+        flat = value.reshape([-1])
+        dist.broadcast(flat, src=0)
+        with paddle.no_grad():
+            tensor.set_value(flat.reshape(value.shape))
+
+
+def gather_objects(value: Any) -> list:
+    """`value` (anything JSON can hold) of every process, in the order of ranks."""
+    if world_size() == 1:
+        return [value]
+    encoded = np.frombuffer(json.dumps(value).encode("utf-8"), dtype="uint8")
+    sizes = all_gather_rows(paddle.to_tensor([encoded.size], dtype="int64")).numpy()
+    padded = np.zeros(int(sizes.max()), dtype="int32")
+    padded[: encoded.size] = encoded
+    rows = all_gather_rows(paddle.to_tensor(padded).unsqueeze(0)).numpy()
+    return [json.loads(row[:size].astype("uint8").tobytes()) for row, size in zip(rows, sizes)]
+
+
+def barrier() -> None:
+    """Waits until every process is here."""
+    if world_size() > 1:
+        dist.barrier()
