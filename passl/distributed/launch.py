@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from typing import List, Sequence
 
@@ -118,8 +117,3 @@ def _signal_all(children: List[subprocess.Popen], signum: int) -> None:
     for child in children:
         if child.poll() is None:
             child.send_signal(signum)
-
-
-def own_command() -> List[str]:
-    """The command that started this process, to be started again in children."""
-    return [sys.executable, *sys.orig_argv[1:]] if hasattr(sys, "orig_argv") else [sys.executable, *sys.argv]
