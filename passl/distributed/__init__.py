@@ -5,6 +5,7 @@ Imports only from `passl.utils`; losses and engine build on it. With one process
 
 from passl.distributed.collectives import (
     all_gather_rows,
+    all_reduce_gradients,
     all_reduce_sum,
     barrier,
     broadcast_tensors,
@@ -14,6 +15,7 @@ from passl.distributed.environment import finish, rank, start, world_size
 
 __all__ = [
     "all_gather_rows",
+    "all_reduce_gradients",
     "all_reduce_sum",
     "barrier",
     "broadcast_tensors",

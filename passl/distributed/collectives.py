@@ -6,7 +6,7 @@ gloo offers neither reduce-scatter nor all-to-all, so everything here stands on 
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, List
+from typing import Any, Iterable, Iterator, List, Sequence
 
 import numpy as np
 import paddle
@@ -14,6 +14,8 @@ import paddle.distributed as dist
 from paddle.autograd import PyLayer
 
 from passl.distributed.environment import rank, world_size
+
+_BUCKET_SIZE = 16 * 2**20  # elements; 64 MiB in float32
 
 
 class _AllGatherRows(PyLayer):
@@ -55,6 +57,32 @@ def all_reduce_sum(tensor: paddle.Tensor) -> paddle.Tensor:
     total = tensor.detach().clone()
     dist.all_reduce(total)
     return total
+
+
+def all_reduce_gradients(gradients: Sequence[paddle.Tensor]) -> None:
+    """Sums each gradient over all processes, in place. They travel in a few large messages rather than one each."""
+    if world_size() == 1:
+        return
+    with paddle.no_grad():
+        for bucket in _buckets(gradients):
+            flat = paddle.concat([gradient.reshape([-1]) for gradient in bucket])
+            dist.all_reduce(flat)
+            for gradient, piece in zip(bucket, flat.split([gradient.size for gradient in bucket])):
+                paddle.assign(piece.reshape(gradient.shape), output=gradient)
+
+
+def _buckets(tensors: Sequence[paddle.Tensor]) -> Iterator[List[paddle.Tensor]]:
+    """Runs of tensors of one type, each run of about `_BUCKET_SIZE` elements."""
+    bucket: List[paddle.Tensor] = []
+    size = 0
+    for tensor in tensors:
+        if bucket and (size + tensor.size > _BUCKET_SIZE or tensor.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(tensor)
+        size += int(tensor.size)
+    if bucket:
+        yield bucket
 
 
 def broadcast_tensors(tensors: Iterable[paddle.Tensor]) -> None:
