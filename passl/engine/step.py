@@ -14,7 +14,7 @@ from typing import Dict, List, Mapping, NamedTuple, Sequence
 import numpy as np
 import paddle
 
-from passl.distributed import all_reduce_sum, all_reduce_gradients, gather_objects, rank
+from passl.distributed import all_reduce_gradients, all_reduce_sum, gather_objects, rank
 from passl.engine.precision import LossScale, autocast
 from passl.utils.errors import UserError
 
@@ -75,7 +75,7 @@ class TrainStep:
             if first_weights is None:
                 first_weights = summed[len(parts) : 2 * len(parts)]
             loss = sum(
-                part.coefficient * part.sum.astype("float32" if part.sum.dtype != paddle.float64 else "float64") / weight
+                part.coefficient * part.sum / weight.astype(part.sum.dtype)
                 for part, weight in zip(parts.values(), first_weights)
                 if part.coefficient != 0
             )

@@ -1,0 +1,44 @@
+"""Building the model that a config describes, with the weights that the command line names."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+import paddle
+
+from passl.checkpoint import from_family, implied_activation, load_into, read_weights
+from passl.engine.step import seed_everything
+from passl.utils.errors import UserError
+from passl.utils.logging import get_logger
+from passl.utils.registry import MODELS
+
+
+def choose_device(device: str) -> None:
+    """Makes `device` ("cpu" or "gpu") Paddle's current one; with several processes, each takes its own GPU."""
+    paddle.set_device("cpu" if device == "cpu" else f"gpu:{os.environ.get('FLAGS_selected_gpus', '0')}")
+
+
+def build_model(node: dict, seed: int, weights: Optional[str] = None, partial: bool = False) -> paddle.nn.Layer:
+    """The architecture of `node`, initialised from `seed` or loaded from `weights`.
+
+    Raises:
+        UserError: weights that do not fit, or that belong to another activation.
+    """
+    seed_everything(seed)
+    model = MODELS.build(node)
+    if weights is None:
+        return model
+    arrays, family = from_family(read_weights(weights))
+    activation = model.model.spec["architecture"]["activation"]
+    implied = implied_activation(family)
+    if implied is not None and implied != activation:
+        raise UserError(
+            f"{weights} has the layout of {family}, whose weights were trained with activation: {implied}; the config's "
+            f"architecture has activation: {activation}. Set model.architecture.activation to {implied}"
+        )
+    report = load_into(model.model, arrays, partial=partial, source=weights)
+    get_logger().info("loaded %s (layout %s, activation %s)", weights, family, activation)
+    if partial:
+        get_logger().info("%s", report.table())
+    return model

@@ -1,0 +1,127 @@
+"""The line from image file and text to embedding and class score."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Union
+
+import numpy as np
+import paddle
+
+from passl.datasets.images import load_image
+from passl.datasets.preprocess.transforms import eval_transform
+from passl.tokenizers import build_tokenizer
+from passl.utils.errors import UserError
+from passl.zoo import create_model, get_tokenizer
+
+
+class Predictor:
+    """A model with its tokenizer and preprocessing.
+
+    Args:
+        model: a name (`passl.list_models()`), a model folder, or a network that is built already.
+        pretrained: weights for a name: a file or a folder.
+        backend: what computes; "paddle" is the only one so far.
+        batch_size: pictures or texts computed at once.
+
+    Example:
+        >>> predictor = passl.Predictor("ViT-B-32", pretrained="weights.safetensors")  # doctest: +SKIP
+        >>> predictor.classify(["cat.jpg"], ["cat", "dog"], ["a photo of a {}."])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: Union[str, paddle.nn.Layer],
+        pretrained: Optional[str] = None,
+        backend: str = "paddle",
+        batch_size: int = 64,
+    ) -> None:
+        if backend != "paddle":
+            raise UserError(f"backend {backend!r} is not there yet; accepted: 'paddle'")
+        if isinstance(model, paddle.nn.Layer):
+            if pretrained is not None:
+                raise UserError("pretrained goes with a model's name; load weights into a network that is built already")
+            self.model = model
+            self.tokenizer = build_tokenizer(model.spec["tokenizer"])
+        else:
+            self.model = create_model(model, pretrained=pretrained)
+            self.tokenizer = get_tokenizer(model)
+        self.transform: Callable[[Any], np.ndarray] = eval_transform(self.model.spec["preprocessing"])
+        self.batch_size = batch_size
+
+    def embed_images(self, images: Sequence[Any]) -> np.ndarray:
+        """Embeddings of pictures, given as paths or PIL images: [N, E] float32, unit length.
+
+        Raises:
+            BadImage: a file that cannot be read, named.
+        """
+        rows = []
+        for batch in _portions(images, self.batch_size):
+            pictures = [self.transform(image if hasattr(image, "convert") else load_image(image)) for image in batch]
+            rows.append(self.embed_pixels(paddle.to_tensor(np.stack(pictures))))
+        return _rows(rows)
+
+    def embed_pixels(self, pixels: paddle.Tensor) -> np.ndarray:
+        """Embeddings of preprocessed pictures [B, 3, H, W]: [B, E] float32, unit length."""
+        with self._inference():
+            return self.model.encode_image(pixels, normalize=True).astype("float32").numpy()
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embeddings of texts: [N, E] float32, unit length."""
+        rows = []
+        for batch in _portions(texts, self.batch_size):
+            with self._inference():
+                rows.append(self.model.encode_text(self.tokenizer(batch), normalize=True).astype("float32").numpy())
+        return _rows(rows)
+
+    def embed_classes(self, class_names: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+        """One embedding a class, the normalised mean of its normalised prompts (CLIP paper, section 3.1.4).
+
+        Args:
+            class_names: C names.
+            templates: prompts with `{}` where the name goes.
+
+        Returns:
+            [C, E] float32, unit length.
+        """
+        prompts = [template.replace("{}", name) for name in class_names for template in templates]
+        embeddings = self.embed_texts(prompts).reshape(len(class_names), len(templates), -1)  # [C, T, E]
+        means = embeddings.mean(axis=1)  # [C, E]
+        return means / np.linalg.norm(means, axis=-1, keepdims=True)
+
+    def classify(
+        self, images: Sequence[Any], labels: Sequence[str], templates: Sequence[str] = ("a photo of a {}.",)
+    ) -> np.ndarray:
+        """How likely each picture shows each label: [N, C] float32, rows sum to 1.
+
+        The softmax of cosine similarities times the model's learned scale, over these labels alone.
+        """
+        logits = self.embed_images(images) @ self.embed_classes(labels, templates).T  # [N, C]
+        logits = np.exp(self.model.logit_scale.item()) * logits
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+    @contextlib.contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Inference mode inside the block; the model is left as it was found."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with paddle.no_grad():
+                yield
+        finally:
+            if was_training:
+                self.model.train()
+
+
+def _portions(items: Sequence[Any], size: int) -> Iterator[List[Any]]:
+    if isinstance(items, (str, bytes)):
+        raise UserError(f"{items!r} is one item; give a list of them")
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+def _rows(batches: List[np.ndarray]) -> np.ndarray:
+    if not batches:
+        raise UserError("nothing to embed: the list is empty")
+    return np.concatenate(batches)
