@@ -92,7 +92,7 @@ def _free_ports(count: int) -> List[int]:
 def _watch(children: List[subprocess.Popen], received: List[int]) -> int:
     """Waits for all; ends the rest once one has failed."""
     exit_code, deadline = 0, None
-    while any(child.poll() is None for child in children):
+    while None in [child.poll() for child in children]:
         failed = next((rank for rank, child in enumerate(children) if child.returncode), None)
         if failed is not None and deadline is None:
             exit_code = _exit_code(children[failed].returncode)
