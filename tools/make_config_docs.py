@@ -10,6 +10,7 @@ sys.path.insert(0, str(ROOT))
 from passl.cli.train import register_everything
 from passl.config.reference import render
 from passl.engine.run_config import RunConfig
+from passl.utils import registry
 
 PAGE = ROOT / "docs" / "configs.md"
 
@@ -20,7 +21,19 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail when the page is out of date")
     arguments = parser.parse_args()
     register_everything()
-    text = render(RunConfig)
+    text = render(
+        RunConfig,
+        [
+            registry.MODELS,
+            registry.ARCHITECTURES,
+            registry.HEADS,
+            registry.DATASETS,
+            registry.TRANSFORMS,
+            registry.OPTIMIZERS,
+            registry.SCHEDULES,
+            registry.EVALUATORS,
+        ],
+    )
     if not arguments.check:
         PAGE.write_text(text, encoding="utf-8")
     elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:

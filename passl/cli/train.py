@@ -91,11 +91,10 @@ def read_config(arguments: argparse.Namespace):
 
     A rate given with `-o optimizer.lr=` is used as it is: `base_batch_size`, which would scale it, is taken out.
     """
-    import passl.modeling  # noqa: F401 (registers architectures and heads)
-    import passl.evaluation.zero_shot  # noqa: F401 (registers the evaluator)
     from passl.config import build, load_config
     from passl.engine.run_config import RunConfig
 
+    register_everything()
     overrides = list(arguments.override)
     names = [override.partition("=")[0].strip() for override in overrides]
     if "optimizer.lr" in names and _BASE_BATCH_SIZE not in names:
@@ -104,6 +103,15 @@ def read_config(arguments: argparse.Namespace):
     if device is not None:
         overrides.append(f"device={device}")
     return build(RunConfig, load_config(arguments.config, overrides))
+
+
+def register_everything() -> None:
+    """Imports the modules whose classes configs can name."""
+    import passl.datasets
+    import passl.datasets.preprocess.transforms
+    import passl.evaluation.zero_shot
+    import passl.modeling.architectures
+    import passl.optim  # noqa: F401
 
 
 def check_gpus(wanted: int, config_path: str) -> None:

@@ -7,9 +7,8 @@ from typing import Optional
 
 import paddle
 
-from passl.checkpoint import from_family, implied_activation, load_into, read_weights
+from passl.checkpoint import read_weights
 from passl.engine.step import seed_everything
-from passl.utils.errors import UserError
 from passl.utils.logging import get_logger
 from passl.utils.registry import MODELS
 
@@ -29,16 +28,10 @@ def build_model(node: dict, seed: int, weights: Optional[str] = None, partial: b
     model = MODELS.build(node)
     if weights is None:
         return model
-    arrays, family = from_family(read_weights(weights))
-    activation = model.model.spec["architecture"]["activation"]
-    implied = implied_activation(family)
-    if implied is not None and implied != activation:
-        raise UserError(
-            f"{weights} has the layout of {family}, whose weights were trained with activation: {implied}; the config's "
-            f"architecture has activation: {activation}. Set model.architecture.activation to {implied}"
-        )
-    report = load_into(model.model, arrays, partial=partial, source=weights)
-    get_logger().info("loaded %s (layout %s, activation %s)", weights, family, activation)
+    report, family = model.model.load_weights(read_weights(weights), source=weights, partial=partial)
+    get_logger().info(
+        "loaded %s (layout %s, activation %s)", weights, family, model.model.spec["architecture"]["activation"]
+    )
     if partial:
         get_logger().info("%s", report.table())
     return model

@@ -1,0 +1,185 @@
+"""A run that is killed and continued equals one that never was: the same losses, bit for bit."""
+
+import json
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+# Kills itself at the n-th call of a function that commits a checkpoint (fsync, rename, replace, symlink, rmtree).
+KILL_AT_CALL = """
+import os, pathlib, shutil, signal, sys
+from passl.checkpoint import training_state
+from passl.cli.main import main
+
+calls = {calls}
+def counted(function):
+    def call(*arguments, **keywords):
+        global calls
+        if any(sys._getframe(depth).f_code is training_state.save_state.__code__ for depth in frames()):
+            calls -= 1
+            if calls == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **keywords)
+    return call
+
+def frames():
+    depth, frame = 1, sys._getframe(1)
+    while frame is not None:
+        yield depth - 1
+        depth, frame = depth + 1, frame.f_back
+
+for module, name in ((os, "fsync"), (os, "rename"), (os, "replace"), (os, "symlink"), (shutil, "rmtree")):
+    setattr(module, name, counted(getattr(module, name)))
+sys.argv[0] = "train"
+sys.exit(main(command="train"))
+"""
+
+
+def processes_of(folder):
+    """Processes whose command line or environment names `folder`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(folder).encode() in command and state != "Z":
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until_gone(folder):
+    import time
+
+    deadline = time.monotonic() + 10
+    while processes_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return processes_of(folder)
+
+
+@pytest.mark.parametrize(
+    "num_workers, num_kills", [(0, 2), pytest.param(2, 4, marks=pytest.mark.slow), pytest.param(4, 4, marks=pytest.mark.slow)]
+)
+def test_run_killed_at_random_steps_continues_bit_for_bit(run, num_workers, num_kills):
+    workers = ("-o", f"data.train.num_workers={num_workers}")
+    whole = run.folder / "whole"
+    run.finish(output=whole)
+    shared_memory = sorted(os.listdir("/dev/shm"))
+    seed = random.randrange(10**6)
+    print(f"seed of the kills: {seed}")
+    steps = sorted(random.Random(seed).sample(range(1, 24), num_kills))
+    for step in steps:
+        assert run.kill_at_step(run.start("--resume", "auto", *workers), step)
+        assert wait_until_gone(run.output) == []
+    run.finish("--resume", "auto", *workers)
+    assert run.losses() == run.losses(whole)
+    assert [row["step"] for row in run.rows()] == list(range(1, 25))
+    assert sorted(os.listdir("/dev/shm")) == shared_memory
+
+
+def test_run_killed_inside_a_save_continues_bit_for_bit(run):
+    whole = run.folder / "whole"
+    run.finish(output=whole)
+    # Save number n makes about 14 of these calls; 20 falls into the middle of the second, while its files are synced.
+    process = run.start("--resume", "auto", program=KILL_AT_CALL.format(calls=20))
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    left = [entry.name for entry in (run.output / "checkpoints").iterdir() if entry.name.startswith(".unfinished-")]
+    assert left, "the kill came outside the save"
+    run.finish("--resume", "auto")
+    assert run.losses() == run.losses(whole)
+    assert not list((run.output / "checkpoints").glob(".*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("calls", [1, 4, 8, 12, 13, 14, 15, 16, 18, 24, 28, 60, 75, 76, 77, 78, 79, 80])
+def test_kill_between_any_two_calls_of_a_save_leaves_a_state_to_continue_from(run, calls):
+    process = run.start("--resume", "auto", program=KILL_AT_CALL.format(calls=calls))
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    before = len(run.rows())
+    run.finish("--resume", "auto")
+    assert [row["step"] for row in run.rows()] == list(range(1, 25))
+    assert before >= 4
+
+
+def test_damaged_checkpoint_is_named_and_the_one_before_is_used(run):
+    run.finish("-o", "steps=12")
+    newest = run.output / "checkpoints" / "step-12"
+    whole = run.losses()
+    (newest / "weights.safetensors").write_bytes((newest / "weights.safetensors").read_bytes()[:-5])
+    errors = run.finish("-o", "steps=12", "--resume", "auto")
+    assert "step-12: weights.safetensors was truncated or altered" in errors
+    assert "continuing after step 8 of 12" in errors
+    assert run.losses() == whole
+
+
+def test_newest_states_are_kept_and_latest_points_to_the_newest(run):
+    run.finish("-o", "checkpoint.keep=2")
+    checkpoints = run.output / "checkpoints"
+    assert sorted(os.listdir(checkpoints)) == ["latest", "step-20", "step-24"]
+    assert os.readlink(checkpoints / "latest") == "step-24"
+
+
+@pytest.mark.parametrize("signum, expected", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_saves_one_state_and_exits_with_its_code(run, signum, expected):
+    whole = run.folder / "whole"
+    run.finish(output=whole)
+    arguments = ("-o", "checkpoint.every_steps=null", "-o", "data.train.num_workers=2")
+    process = run.start(*arguments)
+    while len(run.rows()) < 5:
+        assert process.poll() is None
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == expected, errors
+    states = sorted((run.output / "checkpoints").glob("step-*"))
+    assert [state.name for state in states] == [f"step-{len(run.rows())}"]
+    run.finish(*arguments, "--resume", "auto")
+    assert run.losses() == run.losses(whole)
+
+
+def test_continuing_with_another_config_is_refused_with_the_list_of_changes(run):
+    run.finish("-o", "steps=4")
+    errors = run.finish("--resume", "auto", "-o", "steps=4", "-o", "optimizer.lr=0.5", "-o", "seed=1", expected=1)
+    assert "optimizer.lr: 0.001 in the checkpoint, 0.5 now" in errors and "seed: 0 in the checkpoint, 1 now" in errors
+    assert "--allow-config-change" in errors
+    errors = run.finish("--resume", "auto", "-o", "steps=8", "--allow-config-change")
+    assert "continuing with a changed config" in errors and run.rows()[-1]["step"] == 8
+
+
+def test_weights_of_another_model_in_a_state_are_refused(run):
+    run.finish("-o", "steps=4")
+    errors = run.finish(
+        "--resume", "auto", "-o", "steps=4", "-o", "model.architecture.embed_dim=8", "--allow-config-change", expected=1
+    )
+    assert "projection" in errors and "[32, 16]" in errors and "Traceback" not in errors
+
+
+def test_folder_with_a_run_is_not_written_over(run):
+    run.finish("-o", "steps=4")
+    metrics = (run.output / "metrics.jsonl").read_bytes()
+    errors = run.finish("-o", "steps=4", expected=1)
+    assert "holds a run already; give --resume auto" in errors
+    assert (run.output / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_folder_in_use_is_refused(run):
+    process = run.start("-o", "steps=100000")
+    while not run.rows():
+        assert process.poll() is None
+    errors = run.finish("--resume", "auto", expected=1)
+    process.kill()
+    process.communicate()
+    assert f"in use by another run (process {process.pid})" in errors
+
+
+def test_state_says_what_it_was_made_with(run):
+    run.finish("-o", "steps=4")
+    state = json.loads((run.output / "checkpoints" / "step-4" / "state.json").read_text())
+    assert state["step"] == 4 and state["global_batch_size"] == 8 and state["num_samples"] == 40
+    assert state["config"]["optimizer"]["lr"] == 1e-3 and state["config"]["optimizer"]["eps"] == 1e-6
+    assert state["environment"]["packages"]["numpy"]
