@@ -13,7 +13,7 @@ from passl.checkpoint import layer_arrays, weights_hash
 from passl.datasets import EvalLoader, build_transform
 from passl.datasets.sections import LoaderConfig
 from passl.evaluation.class_names import get_class_names
-from passl.evaluation.metrics import bootstrap_interval, confusion_matrix, mean_per_class_recall, top_k_accuracy
+from passl.evaluation.metrics import best_classes, bootstrap_interval, confusion_matrix, mean_per_class_recall, top_k_accuracy
 from passl.evaluation.templates import get_templates
 from passl.inference import Predictor
 from passl.utils.errors import UserError
@@ -102,6 +102,11 @@ class ZeroShot:
             raise UserError(
                 f"evaluator {self.label!r} has {len(self.class_names)} class names, and its data has {num_classes} classes"
             )
+        if in_data is not None and self.class_names != list(in_data) and sorted(self.class_names) == sorted(in_data):
+            raise UserError(
+                f"evaluator {self.label!r} has the class names of its data in another order; leave class_names out to take "
+                "the data's"
+            )
 
     def run(self, model: paddle.nn.Layer) -> ZeroShotResult:
         """Measures `model` (a network with `encode_image` and `encode_text`); the same on any number of processes.
@@ -129,7 +134,7 @@ class ZeroShot:
             if len(batch["label"]) == 0:
                 continue
             scores = predictor.embed_pixels(batch["image"]) @ classes.T  # [B, C]
-            best = np.argsort(-scores, axis=-1, kind="stable")[:, :k]  # [B, k]
+            best = best_classes(scores, k)  # [B, k]
             for index, label, top in zip(batch["index"].tolist(), batch["label"].tolist(), best.tolist()):
                 rows.append([index, label, *top])
         everywhere = distributed.gather_objects({"rows": rows, "bad": bad})
