@@ -1,0 +1,24 @@
+"""Weight files as names and arrays: reading them safely, writing them, loading them strictly, other layouts' names.
+
+Knows no model, so models may import it; may import from utils, distributed, config and tokenizers. Needs no Paddle.
+"""
+
+from passl.checkpoint.families import from_family, implied_activation, to_passl
+from passl.checkpoint.folders import read_model_folder, save_model_folder
+from passl.checkpoint.loading import LoadReport, layer_arrays, load_into
+from passl.checkpoint.weights import read_metadata, read_weights, weights_hash, write_weights
+
+__all__ = [
+    "LoadReport",
+    "from_family",
+    "implied_activation",
+    "layer_arrays",
+    "load_into",
+    "read_metadata",
+    "read_model_folder",
+    "read_weights",
+    "save_model_folder",
+    "to_passl",
+    "weights_hash",
+    "write_weights",
+]

@@ -1,0 +1,36 @@
+"""Reads every file of a folder with little memory and says what became of each, as JSON; run by test_altered_files.py.
+
+Without Paddle: reading weights does not need it.
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+from passl.checkpoint.weights import read_weights, weights_hash
+from passl.utils.errors import UserError
+
+MEMORY = 600 << 20
+
+
+def outcome(path):
+    try:
+        arrays = read_weights(path)
+    except UserError as error:
+        return {"refused": str(error)}
+    except Exception as error:  # any other exception is what the test looks for
+        return {"crashed": f"{type(error).__name__}: {error}"}
+    return {"hash": weights_hash(arrays), "bytes": sum(array.nbytes for array in arrays.values())}
+
+
+def main():
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    folder = Path(sys.argv[1])
+    outcomes = {path.name: outcome(path) for path in sorted(folder.iterdir())}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    print(json.dumps({"outcomes": outcomes, "peak": peak, "paddle": "paddle" in sys.modules}))
+
+
+if __name__ == "__main__":
+    main()

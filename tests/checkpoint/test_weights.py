@@ -1,0 +1,183 @@
+"""The one way in and out: which paths are accepted, and what is said about the others."""
+
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from passl.checkpoint import read_metadata, read_weights, save_model_folder, weights_hash, write_weights
+from passl.utils.errors import UserError
+
+ARRAYS = {"a": np.arange(3, dtype="float32"), "b": np.array(1, "int64")}
+
+
+def refusal(path):
+    with pytest.raises(UserError) as raised:
+        read_weights(path)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pdparams", "a.pdopt", "a.pd"])
+def test_every_written_kind_reads_back(tmp_path, name):
+    write_weights(tmp_path / name, ARRAYS)
+    assert weights_hash(read_weights(str(tmp_path / name))) == weights_hash(ARRAYS)
+
+
+def test_content_decides_under_a_suffix_of_paddle(tmp_path):
+    write_weights(tmp_path / "a.safetensors", ARRAYS)
+    (tmp_path / "a.safetensors").rename(tmp_path / "a.pdparams")
+    assert weights_hash(read_weights(tmp_path / "a.pdparams")) == weights_hash(ARRAYS)
+
+
+def test_safetensors_header_of_the_length_that_begins_like_a_pickle_reads(tmp_path):
+    # A header of 0x0480 bytes begins with the bytes 80 04, as a pickle of protocol 4 does.
+    write_weights(tmp_path / "a.safetensors", ARRAYS, {"padding": ""})
+    length = int.from_bytes((tmp_path / "a.safetensors").read_bytes()[:8], "little")
+    write_weights(tmp_path / "a.safetensors", ARRAYS, {"padding": "x" * (0x0480 - length)})
+    (tmp_path / "a.safetensors").rename(tmp_path / "a.pdparams")
+    assert (tmp_path / "a.pdparams").read_bytes()[:2] == b"\x80\x04"
+    assert weights_hash(read_weights(tmp_path / "a.pdparams")) == weights_hash(ARRAYS)
+
+
+def test_model_folder_and_checkpoint_folder_read(tmp_path):
+    save_model_folder(tmp_path / "model", ARRAYS, {})
+    write_weights(tmp_path / "step-5" / "weights.safetensors", ARRAYS)
+    (tmp_path / "latest").symlink_to("step-5")
+    for folder in ("model", "step-5", "latest"):
+        assert weights_hash(read_weights(tmp_path / folder)) == weights_hash(ARRAYS)
+
+
+def test_altered_model_folder_is_refused_by_its_checksum(tmp_path):
+    save_model_folder(tmp_path / "model", ARRAYS, {})
+    write_weights(tmp_path / "model" / "model.safetensors", {"a": np.zeros(3, "float32")})
+    assert "checksums differ" in refusal(tmp_path / "model")
+
+
+def test_folder_with_the_config_of_another_toolkit_reads_as_weights_alone(tmp_path):
+    write_weights(tmp_path / "model.safetensors", ARRAYS)
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    assert set(read_weights(tmp_path)) == {"a", "b"}
+
+
+def test_missing_file_names_the_nearest_in_the_folder(tmp_path):
+    write_weights(tmp_path / "ViT-B-32.pdparams", ARRAYS)
+    message = refusal(tmp_path / "Vit-B32.pdparams")
+    assert "there is no weight file" in message and "Did you mean 'ViT-B-32.pdparams'?" in message
+
+
+def test_missing_folder_is_said(tmp_path):
+    assert "does not exist either" in refusal(tmp_path / "nowhere" / "a.pdparams")
+
+
+def test_folder_without_weights_says_what_it_expects_and_holds(tmp_path):
+    assert "holds no model.safetensors and no weights.safetensors" in refusal(tmp_path)
+    write_weights(tmp_path / "model_state.pdparams", ARRAYS)
+    assert "It holds model_state.pdparams: name one of them" in refusal(tmp_path)
+
+
+def test_checkpoints_folder_names_its_steps(tmp_path):
+    (tmp_path / "step-10").mkdir()
+    assert "It holds step-10: name one of them" in refusal(tmp_path)
+
+
+def test_shards_are_refused_as_not_read_yet(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    assert "several files (shards) are not read yet" in refusal(tmp_path)
+    assert "several files (shards) are not read yet" in refusal(tmp_path / "model.safetensors.index.json")
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.pth", "a.bin", "a.ckpt", "a.pdparams"])
+def test_torch_file_is_refused_with_what_is_accepted(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    message = refusal(tmp_path / name)
+    assert "PyTorch are not read yet" in message and "Accepted: .safetensors" in message
+
+
+def test_unknown_suffix_lists_the_accepted_ones(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"x")
+    message = refusal(tmp_path / "a.npz")
+    assert ".npz is no known kind" in message and ".safetensors, .pdparams, .pdopt, .pd" in message
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pdparams"])
+def test_empty_file_is_said_to_be_empty(tmp_path, suffix):
+    (tmp_path / f"a{suffix}").touch()
+    assert "is empty (0 bytes)" in refusal(tmp_path / f"a{suffix}")
+
+
+def test_other_content_under_an_accepted_suffix_is_refused(tmp_path):
+    (tmp_path / "a.pdparams").write_bytes(b"<html>not found</html>")
+    assert "neither safetensors nor what paddle.save writes" in refusal(tmp_path / "a.pdparams")
+
+
+def test_device_is_not_read_as_a_file():
+    assert "not a regular file" in refusal("/dev/null")
+
+
+def test_metadata_goes_with_safetensors_and_not_with_pdparams(tmp_path):
+    write_weights(tmp_path / "a.safetensors", ARRAYS, {"format": "passl"})
+    assert read_metadata(tmp_path / "a.safetensors") == {"format": "passl"}
+    with pytest.raises(UserError, match="metadata needs .safetensors"):
+        write_weights(tmp_path / "a.pdparams", ARRAYS, {"format": "passl"})
+    assert not (tmp_path / "a.pdparams").exists()
+
+
+def test_metadata_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(UserError, match="metadata is text"):
+        write_weights(tmp_path / "a.safetensors", ARRAYS, {"epoch": 3})
+
+
+@pytest.mark.parametrize(
+    "arrays, reason",
+    [
+        ({"a": np.array(["x"])}, "'a' has str"),
+        ({"a": np.ones(1, "complex64")}, "'a' has complex64"),
+        ({"a": np.zeros((0, 3), "float32")}, r"'a' has the shape \[0, 3\]"),
+        ({"a": [1.0]}, "'a' is a list"),
+        ({"": np.ones(1)}, "cannot be the name"),
+        ({"__metadata__": np.ones(1)}, "cannot be the name"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pdparams"])
+def test_arrays_that_a_file_cannot_hold_are_refused_before_writing(tmp_path, arrays, reason, suffix):
+    write_weights(tmp_path / f"a{suffix}", ARRAYS)
+    with pytest.raises(UserError, match=reason):
+        write_weights(tmp_path / f"a{suffix}", arrays)
+    assert weights_hash(read_weights(tmp_path / f"a{suffix}")) == weights_hash(ARRAYS)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_uint16_is_refused_in_pdparams_where_it_would_mean_bfloat16(tmp_path):
+    with pytest.raises(UserError, match="uint16"):
+        write_weights(tmp_path / "a.pdparams", {"a": np.ones(1, "uint16")})
+
+
+def test_other_suffix_is_not_written(tmp_path):
+    with pytest.raises(UserError, match="name the file .safetensors or .pdparams"):
+        write_weights(tmp_path / "a.npz", ARRAYS)
+
+
+def test_hash_depends_on_names_formats_shapes_and_numbers_and_on_nothing_else():
+    plain = weights_hash(ARRAYS)
+    assert len(plain) == 64
+    assert weights_hash(dict(reversed(ARRAYS.items()))) == plain
+    assert weights_hash({**ARRAYS, "a": ARRAYS["a"].astype(">f4")}) == plain
+    assert weights_hash({**ARRAYS, "a": np.arange(6, dtype="float32")[::2] / 2}) == plain
+    others = [
+        {"c": ARRAYS["a"], "b": ARRAYS["b"]},
+        {**ARRAYS, "a": ARRAYS["a"].astype("float64")},
+        {**ARRAYS, "a": ARRAYS["a"].reshape(3, 1)},
+        {**ARRAYS, "a": ARRAYS["a"] + 1},
+        {"a": ARRAYS["a"]},
+    ]
+    assert len({weights_hash(other) for other in others} | {plain}) == len(others) + 1
+
+
+def test_reading_weights_does_not_import_paddle(tmp_path):
+    (tmp_path / "a.pdparams").write_bytes(pickle.dumps(ARRAYS))
+    program = "import sys, passl.checkpoint as c; c.read_weights(sys.argv[1]); sys.exit('paddle' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.pdparams")]).returncode == 0
