@@ -53,7 +53,7 @@ def violations(source):
     names = imported_names(tree)
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Name, ast.Attribute)):
+        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
             name = dotted(node, names)
             if name in FORBIDDEN and name not in SAFE_LOADERS:
                 found.append((node.lineno, name))
@@ -128,6 +128,7 @@ def test_check_finds_what_it_is_for(source):
     "source",
     [
         "model.eval()",
+        "eval: int = 1",
         "import pickle; pickle.dumps(1)",
         "import re; re.compile('a')",
         "import subprocess; subprocess.run(['ls'], shell=False)",
