@@ -30,19 +30,20 @@ def render(schema: type, registries: Iterable[Registry]) -> str:
     Raises:
         TypeError: naming every key that no docstring's `Args:` describes, and every description without a key.
     """
-    registries = list(registries)
-    page = [INTRODUCTION]
-    for section, paths in _sections(schema).items():
-        title = " and ".join(f"`{path}`" for path in paths if path) or "Top level"
-        page += [f"## {title}", _summary(section), _table(section)]
-    for registry in registries:
-        page += [f"## {_chapter(registry)}", f"The key `name` says which {registry.kind} it is."]
-        for name in registry.names():
-            page += [f"### `{name}`", _summary(registry.get(name)), _table(registry.get(name))]
-    classes = [*_sections(schema), *(registry.get(name) for registry in registries for name in registry.names())]
-    faults = [fault for cls in classes for fault in _faults(cls)]
+    chapters = {registry: [registry.get(name) for name in registry.names()] for registry in registries}
+    registered = [cls for classes in chapters.values() for cls in classes]
+    sections = _sections(schema, registered)
+    faults = [fault for cls in [*sections, *registered] for fault in _faults(cls)]
     if faults:
         raise TypeError("docstrings and signatures differ:\n" + "\n".join(faults))
+    page = [INTRODUCTION]
+    for section, paths in sections.items():
+        title = " and ".join(f"`{path}`" for path in paths) or "Top level"
+        page += [f"## {title}", _summary(section), _table(section)]
+    for registry, classes in chapters.items():
+        page += [f"## {_chapter(registry)}", f"The key `name` says which {registry.kind} it is."]
+        for cls in classes:
+            page += [f"### `{cls.__name__}`", _summary(cls), _table(cls)]
     return "\n\n".join(part.strip() for part in page if part) + "\n"
 
 
@@ -65,18 +66,21 @@ def described_arguments(cls: type) -> Dict[str, str]:
     return described
 
 
-def _sections(schema: type) -> Dict[type, List[str]]:
-    """The dataclasses below `schema`, itself first, each with the paths it stands at."""
-    found: Dict[type, List[str]] = {}
+def _sections(schema: type, registered: Iterable[type]) -> Dict[type, List[str]]:
+    """The dataclasses in `schema`, itself first, and in registered classes, each with the paths it stands at."""
+    found: Dict[type, List[str]] = {schema: []}
 
-    def visit(section: type, path: str) -> None:
-        found.setdefault(section, []).append(path)
-        if len(found[section]) == 1:
-            for key in keys_of(section).values():
-                for part in filter(dataclasses.is_dataclass, _parts(key.hint)):
-                    visit(part, f"{path}.{key.name}".lstrip("."))
+    def visit(cls: type, path: str) -> None:
+        for key in keys_of(cls).values():
+            for section in filter(dataclasses.is_dataclass, _parts(key.hint)):
+                is_new = section not in found
+                found.setdefault(section, []).append(f"{path}{key.name}")
+                if is_new:
+                    visit(section, f"{path}{key.name}.")
 
     visit(schema, "")
+    for cls in registered:
+        visit(cls, f"{cls.__name__}.")
     return found
 
 

@@ -57,6 +57,17 @@ class Split:
     size: Optional[int] = None
 
 
+@HEADS.register()
+class Sized:
+    """Takes a section.
+
+    Args:
+        at: where it is cut.
+    """
+
+    def __init__(self, at: Split) -> None: ...
+
+
 @dataclass
 class Config:
     """The whole.
@@ -94,10 +105,11 @@ def test_page_must_have_a_heading_per_section_and_class():
     assert headings == [
         "# Config keys",
         "## Top level",
-        "## `train` and `extra`",
+        "## `train` and `extra` and `Sized.at`",
         "## Heads",
         "### `Bare`",
         "### `Head`",
+        "### `Sized`",
     ]
 
 
