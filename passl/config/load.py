@@ -57,7 +57,7 @@ def _has_other_name(base: Node, over: Node) -> bool:
 def _replace_items(base: Items, over: _Steps, spot: Spot) -> Items:
     merged = Items(base, base.place, base.places)
     for key, value in over.items():
-        if not key.isdecimal() or int(key) >= len(base):
+        if key not in map(str, range(len(base))):
             raise spot.inside(over, key).error(f"{key!r} is not a position in this list; accepted: {_positions(base)}")
         position = int(key)
         merged[position] = merge(base[position], value, spot.inside(over, key))

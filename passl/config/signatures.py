@@ -51,14 +51,7 @@ class Key(NamedTuple):
 
 def keys_of(cls: type) -> Dict[str, Key]:
     """The config keys of a class by name, in the order of its signature."""
-    constructor = cls if dataclasses.is_dataclass(cls) else cls.__init__
-    if constructor is object.__init__:
-        return {}
-    try:
-        hints = get_type_hints(constructor, include_extras=True)
-    except NameError as error:  # so it is for a layer that has only the constructor of Paddle's own base class
-        raise TypeError(f"{cls.__name__} needs a constructor whose annotations can be evaluated: {error}") from error
-    keys = _fields(cls, hints) if constructor is cls else _parameters(cls, hints)
+    keys = _fields(cls) if dataclasses.is_dataclass(cls) else _parameters(cls)
     for key in keys:
         if not _is_supported(key.hint):
             raise TypeError(f"{cls.__name__}.{key.name}: a config cannot be checked against {key.hint!r}")
@@ -70,7 +63,8 @@ def fields_of(section: Any) -> Sequence[dataclasses.Field]:
     return [field for field in dataclasses.fields(section) if field.init]
 
 
-def _fields(cls: type, hints: Dict[str, Any]) -> Sequence[Key]:
+def _fields(cls: type) -> Sequence[Key]:
+    hints = get_type_hints(cls, include_extras=True)
     return [Key(field.name, hints[field.name], _default(field)) for field in fields_of(cls)]
 
 
@@ -80,7 +74,11 @@ def _default(field: dataclasses.Field) -> Any:
     return REQUIRED if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
-def _parameters(cls: type, hints: Dict[str, Any]) -> Sequence[Key]:
+def _parameters(cls: type) -> Sequence[Key]:
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    if owner.__module__.partition(".")[0] in ("builtins", "paddle"):
+        return []  # the constructor of `object` or of `paddle.nn.Layer`: the class has none of its own
+    hints = get_type_hints(cls.__init__, include_extras=True)
     keys = []
     for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
         if parameter.kind is parameter.VAR_KEYWORD:

@@ -12,6 +12,7 @@ from passl.config import ConfigError, build
 from passl.config.node import Spot
 from passl.config.reader import read_text
 from passl.config.schema import fit
+from passl.config.signatures import keys_of
 from passl.utils.errors import UserError
 from passl.utils.registry import Registry
 
@@ -333,6 +334,17 @@ def test_plain_dict_must_be_refused_without_a_place():
         build(Config, {"optimizer": {"name": "AdamW", "lr": "x"}})
 
 
+def test_constructor_of_paddles_base_class_must_give_no_keys():
+    layer = type(
+        "Layer", (), {"__init__": lambda _self, _name_scope=None: None, "__module__": "paddle.nn.layer.layers"}
+    )
+    assert keys_of(type("Head", (layer,), {})) == {}
+
+
+def test_inherited_constructor_must_give_its_keys():
+    assert list(keys_of(type("Child", (Head,), {}))) == ["scale", "sizes"]
+
+
 # Defects of classes.
 
 
@@ -360,10 +372,6 @@ class NumberedKeys:
     def __init__(self, size: Optional[Dict[int, str]] = None) -> None: ...
 
 
-class NotEvaluable:
-    def __init__(self, size: Missing = 1) -> None: ...  # noqa: F821
-
-
 class Named:
     def __init__(self, name: str = "x") -> None: ...
 
@@ -382,7 +390,6 @@ class NotFinite:
         TakesAnything,
         Unannotated,
         TooVague,
-        NotEvaluable,
         BareDict,
         BareList,
         NumberedKeys,
