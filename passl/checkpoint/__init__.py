@@ -4,7 +4,7 @@ Knows no model, so models may import it; may import from utils, distributed, con
 """
 
 from passl.checkpoint.families import from_family, implied_activation, to_passl
-from passl.checkpoint.folders import read_model_folder, save_model_folder
+from passl.checkpoint.folders import is_model_folder, read_model_folder, read_spec, save_model_folder
 from passl.checkpoint.loading import LoadReport, layer_arrays, load_into
 from passl.checkpoint.weights import read_metadata, read_weights, weights_hash, write_weights
 
@@ -12,10 +12,12 @@ __all__ = [
     "LoadReport",
     "from_family",
     "implied_activation",
+    "is_model_folder",
     "layer_arrays",
     "load_into",
     "read_metadata",
     "read_model_folder",
+    "read_spec",
     "read_weights",
     "save_model_folder",
     "to_passl",

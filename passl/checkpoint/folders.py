@@ -74,6 +74,15 @@ def read_model_folder(folder: PathLike) -> Tuple[Dict[str, np.ndarray], Dict[str
     return read_safetensors(file), config["spec"]
 
 
+def read_spec(folder: PathLike) -> Dict[str, Any]:
+    """The specification in a model folder, without reading its weights.
+
+    Raises:
+        UserError: not a model folder of ours, or of a newer format.
+    """
+    return _read_config(Path(folder))["spec"]
+
+
 def is_model_folder(folder: PathLike) -> bool:
     """Whether `folder` has a config.json of ours (other toolkits use that name too)."""
     try:
