@@ -12,7 +12,9 @@ _ROOTS = {"digits": "data/digits", "food101": "data/FOOD101", "skimage-pairs": "
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    prepare = actions.add_parser("prepare", help="write a data set out in the layout that configs read", allow_abbrev=False)
+    prepare = actions.add_parser(
+        "prepare", help="write a data set out in the layout that configs read", allow_abbrev=False
+    )
     prepare.add_argument(
         "name",
         choices=sorted(_ROOTS),
@@ -21,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     prepare.add_argument("--root", metavar="DIR", help="the data set's folder; data/NAME by default")
     prepare.add_argument(
-        "--mode", choices=("hardlink", "symlink", "copy"), default="hardlink", help="food101: how pictures get into captions/"
+        "--mode",
+        choices=("hardlink", "symlink", "copy"),
+        default="hardlink",
+        help="food101: how pictures get into captions/",
     )
 
 

@@ -31,7 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
         ("passl", f"{report['passl']} ({report['commit'] or 'no source checkout'})"),
         ("python", f"{report['python']} on {report['platform']}"),
         *report["packages"].items(),
-        ("GPUs", ", ".join(report["gpus"]) or ("none found" if report["paddle_built_for_gpu"] else "none (Paddle for the CPU)")),
+        (
+            "GPUs",
+            ", ".join(report["gpus"])
+            or ("none found" if report["paddle_built_for_gpu"] else "none (Paddle for the CPU)"),
+        ),
         ("cores", str(report["cores"])),
         *((f"CPU: {key}", value) for key, value in report["cpu_settings"].items()),
         ("shared memory", "none" if free is None else f"{free / 2**30:.1f} GiB free"),

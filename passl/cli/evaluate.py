@@ -11,7 +11,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     train.add_config_arguments(parser)
     train.add_process_arguments(parser)
-    parser.add_argument("--load", required=True, metavar="WEIGHTS", help="a .pdparams or .safetensors file, or a folder")
+    parser.add_argument(
+        "--load", required=True, metavar="WEIGHTS", help="a .pdparams or .safetensors file, or a folder"
+    )
     parser.add_argument("--partial", action="store_true", help="take over what fits of --load, and print what does not")
     parser.set_defaults(evaluate_only=True, resume=None, allow_config_change=False, dry_run=False)
 

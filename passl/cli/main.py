@@ -6,22 +6,23 @@ import argparse
 import importlib
 import importlib.util
 import sys
-from typing import List, Optional, Sequence
+import warnings
+from typing import Optional, Sequence
 
 from passl import __version__
-from passl.utils.cpu import configure_cpu
 from passl.utils.env import HOW_TO_INSTALL_PADDLE
 from passl.utils.errors import UserError
 from passl.utils.logging import show_messages
 
-# name, module with add_arguments(parser) and run(arguments) -> exit code, one line of help
-_COMMANDS = (
-    ("train", "passl.cli.train", "train or fine-tune from a config"),
-    ("eval", "passl.cli.evaluate", "measure weights with the evaluators of a config"),
-    ("data", "passl.cli.data", "prepare data sets"),
-    ("models", "passl.cli.models", "list the models that can be built by name"),
-    ("doctor", "passl.cli.doctor", "print versions, devices, CPU settings and known problems"),
-)
+# Each module has add_arguments(parser) and run(arguments) -> exit code. They import Paddle inside `run` only, so that help
+# texts and mistakes in the command line come at once.
+_COMMANDS = {
+    "train": ("passl.cli.train", "train or fine-tune from a config"),
+    "eval": ("passl.cli.evaluate", "measure weights with the evaluators of a config"),
+    "data": ("passl.cli.data", "prepare data sets"),
+    "models": ("passl.cli.models", "list the models that can be built by name"),
+    "doctor": ("passl.cli.doctor", "print versions, devices, CPU settings and known problems"),
+}
 
 
 def main(arguments: Optional[Sequence[str]] = None, command: Optional[str] = None) -> int:
@@ -31,14 +32,14 @@ def main(arguments: Optional[Sequence[str]] = None, command: Optional[str] = Non
         arguments: the words after the program's name; `sys.argv`'s when None.
         command: the command, for `tools/*.py`, whose own names say it already.
     """
-    words: List[str] = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = _parser(command).parse_args(words)
-    module = parsed.module if command is None else dict((name, module) for name, module, _ in _COMMANDS)[command]
+    parsed = _parser(command).parse_args(arguments)
     show_messages()
+    # Paddle 3 looks for a compiler cache when it is imported, and warns when there is none; nothing here compiles.
+    warnings.filterwarnings("ignore", message="No ccache found")
     try:
         if importlib.util.find_spec("paddle") is None:
             raise UserError(f"PaddlePaddle is not installed; {HOW_TO_INSTALL_PADDLE}")
-        return importlib.import_module(module).run(parsed)
+        return parsed.run(parsed)
     except (UserError, OSError) as error:
         # OSError: a full disk, a folder without permission. Whatever else is raised is a defect and keeps its traceback.
         if parsed.debug:
@@ -52,21 +53,24 @@ def main(arguments: Optional[Sequence[str]] = None, command: Optional[str] = Non
 
 def _parser(command: Optional[str]) -> argparse.ArgumentParser:
     if command is not None:
-        parser = argparse.ArgumentParser(allow_abbrev=False)
-        _add_command(parser, dict((name, module) for name, module, _ in _COMMANDS)[command])
+        parser = argparse.ArgumentParser(description=_COMMANDS[command][1], allow_abbrev=False)
+        _add_command(parser, command)
         return parser
-    parser = argparse.ArgumentParser(prog="passl", description="Image-text models with PaddlePaddle.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="passl", description="Image-text models with PaddlePaddle.", allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"passl {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, module, summary in _COMMANDS:
-        _add_command(commands.add_parser(name, help=summary, description=summary, allow_abbrev=False), module)
+    for name, (_, summary) in _COMMANDS.items():
+        _add_command(commands.add_parser(name, help=summary, description=summary, allow_abbrev=False), name)
     return parser
 
 
-def _add_command(parser: argparse.ArgumentParser, module: str) -> None:
-    parser.set_defaults(module=module)
+def _add_command(parser: argparse.ArgumentParser, name: str) -> None:
+    module = importlib.import_module(_COMMANDS[name][0])
+    parser.set_defaults(run=module.run)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    importlib.import_module(module).add_arguments(parser)
+    module.add_arguments(parser)
 
 
 if __name__ == "__main__":

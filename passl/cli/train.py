@@ -19,13 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     add_config_arguments(parser)
     add_process_arguments(parser)
-    parser.add_argument("--load", metavar="WEIGHTS", help="start from these weights: a .pdparams or .safetensors file, or a folder")
+    parser.add_argument(
+        "--load", metavar="WEIGHTS", help="start from these weights: a .pdparams or .safetensors file, or a folder"
+    )
     parser.add_argument("--partial", action="store_true", help="take over what fits of --load, and print what does not")
-    parser.add_argument("--resume", metavar="auto|PATH", help="continue from the newest state of the run folder, or from this one")
+    parser.add_argument(
+        "--resume", metavar="auto|PATH", help="continue from the newest state of the run folder, or from this one"
+    )
     parser.add_argument(
         "--allow-config-change", action="store_true", help="with --resume: continue although the config has changed"
     )
-    parser.add_argument("--evaluate-only", action="store_true", help="run the evaluators once, on --load's weights, and end")
+    parser.add_argument(
+        "--evaluate-only", action="store_true", help="run the evaluators once, on --load's weights, and end"
+    )
     parser.add_argument("--dry-run", action="store_true", help="build everything, compute one loss, write nothing")
 
 
@@ -33,7 +39,12 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that reads a training config."""
     parser.add_argument("-c", "--config", required=True, metavar="CONFIG", help="the YAML file")
     parser.add_argument(
-        "-o", "--override", action="append", default=[], metavar="KEY.SUB=VALUE", help="change a key of the config; repeatable"
+        "-o",
+        "--override",
+        action="append",
+        default=[],
+        metavar="KEY.SUB=VALUE",
+        help="change a key of the config; repeatable",
     )
     parser.add_argument("--output-dir", metavar="DIR", help="the run folder")
     parser.add_argument("--print-config", action="store_true", help="print the whole config with all defaults, and end")
@@ -168,10 +179,16 @@ def _judge(expect, results) -> int:
         return 0
     label, _, metric = expect.metric.rpartition(".")
     if label not in results or metric not in results[label]:
-        raise UserError(f"expect.metric is {expect.metric!r}, and no evaluator measured it; measured: {', '.join(results)}")
+        raise UserError(
+            f"expect.metric is {expect.metric!r}, and no evaluator measured it; measured: {', '.join(results)}"
+        )
     value = results[label][metric]
     met = value >= expect.at_least
     get_logger().info(
-        "expected %s of at least %.4f: it is %.4f, %s", expect.metric, expect.at_least, value, "met" if met else "NOT met"
+        "expected %s of at least %.4f: it is %.4f, %s",
+        expect.metric,
+        expect.at_least,
+        value,
+        "met" if met else "NOT met",
     )
     return 0 if met else 1

@@ -1,6 +1,7 @@
 """What a class says about its config keys: the parameters of its constructor, their annotations and defaults.
 
-The program's own arguments stand before `/` in the signature, config keys after it. Annotations of keys are made of
+The program's own arguments stand before `/` in the signature, config keys after it, and what only Python code may give
+(old spellings) after `*`. Annotations of keys are made of
 
 * `bool`, `int`, `float`, `str`, `Literal`, `Optional` and `Union`;
 * `List`, `Sequence`, `Tuple` and `Dict[str, ...]` of such;
@@ -83,7 +84,7 @@ def _parameters(cls: type) -> Sequence[Key]:
     for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
         if parameter.kind is parameter.VAR_KEYWORD:
             raise TypeError(f"{cls.__name__} takes **{parameter.name}; its parameters are its config keys, name them")
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
             continue
         if parameter.name not in hints:
             raise TypeError(f"{cls.__name__}.{parameter.name} has no annotation")

@@ -23,7 +23,9 @@ def evaluate_only(config: RunConfig, output_dir: Path, weights: Optional[str], p
         UserError: no weights, no evaluators, or what building and evaluating raise.
     """
     if weights is None:
-        raise UserError("measuring needs weights: give --load FILE_OR_FOLDER, such as a run's best/ or checkpoints/latest")
+        raise UserError(
+            "measuring needs weights: give --load FILE_OR_FOLDER, such as a run's best/ or checkpoints/latest"
+        )
     if not config.evaluate:
         raise UserError("the config has no evaluators: its section `evaluate` is empty")
     choose_device(config.device)

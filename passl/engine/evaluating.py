@@ -42,7 +42,9 @@ class Evaluations:
         for evaluator in self._evaluators:
             evaluator.prepare(default_data)
         if best is not None and best.rpartition(".")[0] not in labels:
-            raise UserError(f"checkpoint.best is {best!r}; it is LABEL.METRIC of an evaluator, labels: {labels or 'none'}")
+            raise UserError(
+                f"checkpoint.best is {best!r}; it is LABEL.METRIC of an evaluator, labels: {labels or 'none'}"
+            )
         self._best_metric = best
         self._steps_per_epoch = steps_per_epoch
         self.best_value: Optional[float] = None

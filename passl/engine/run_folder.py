@@ -34,7 +34,9 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._take_lock()
         except (FileExistsError, NotADirectoryError):
-            raise UserError(f"the output folder {self.path} (or a part of its path) is a file; give another --output-dir") from None
+            raise UserError(
+                f"the output folder {self.path} (or a part of its path) is a file; give another --output-dir"
+            ) from None
         except PermissionError:
             raise UserError(f"the output folder {self.path} cannot be written to; give another --output-dir") from None
         if not resume and (self.checkpoints.exists() or self.metrics.exists()):

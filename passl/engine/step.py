@@ -142,7 +142,9 @@ def global_norm(gradients: Sequence[paddle.Tensor]) -> float:
 
 def _as_vector(values: List) -> paddle.Tensor:
     """Tensors and numbers as one vector without gradient, in float64: sums of counts stay exact."""
-    tensors = [value.detach() if isinstance(value, paddle.Tensor) else paddle.to_tensor(float(value)) for value in values]
+    tensors = [
+        value.detach() if isinstance(value, paddle.Tensor) else paddle.to_tensor(float(value)) for value in values
+    ]
     return paddle.stack([tensor.astype("float64").reshape([]) for tensor in tensors])
 
 

@@ -158,7 +158,8 @@ class Trainer:
         trained = sum(int(tensor.size) for tensor in self.optimizer.parameters.values())
         lines = [
             f"model      {trained / 1e6:.2f} M parameters trained, {len(self.optimizer.frozen)} tensors frozen or buffers",
-            f"data       {len(self.source)} samples, {self.steps_per_epoch} steps an epoch, global batch {self.global_batch_size} "
+            f"data       {len(self.source)} samples, {self.steps_per_epoch} steps an epoch, global batch "
+            f"{self.global_batch_size} "
             f"({distributed.world_size()} processes)",
             f"length     {self.total_steps} steps, peak rate {self.optimizer.peak_lr:.3g}",
             f"device     {self.config.device}, {self.config.precision}",
@@ -310,7 +311,8 @@ class Trainer:
 
     def _is_due(self, done: int, every_steps: Optional[int], every_epochs: Optional[int]) -> bool:
         return bool(
-            (every_steps and done % every_steps == 0) or (every_epochs and done % (every_epochs * self.steps_per_epoch) == 0)
+            (every_steps and done % every_steps == 0)
+            or (every_epochs and done % (every_epochs * self.steps_per_epoch) == 0)
         )
 
     # ------------------------------------------------------------------ saving, measuring, leaving

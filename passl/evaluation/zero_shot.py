@@ -13,7 +13,13 @@ from passl.checkpoint import layer_arrays, weights_hash
 from passl.datasets import EvalLoader, build_transform
 from passl.datasets.sections import LoaderConfig
 from passl.evaluation.class_names import get_class_names
-from passl.evaluation.metrics import best_classes, bootstrap_interval, confusion_matrix, mean_per_class_recall, top_k_accuracy
+from passl.evaluation.metrics import (
+    best_classes,
+    bootstrap_interval,
+    confusion_matrix,
+    mean_per_class_recall,
+    top_k_accuracy,
+)
 from passl.evaluation.templates import get_templates
 from passl.inference import Predictor
 from passl.utils.errors import UserError
@@ -149,7 +155,9 @@ class ZeroShot:
                 f"max_bad_fraction = {self.data.max_bad_fraction} allows; the first: {bad[0]['path']}: {bad[0]['reason']}"
             )
         if bad:
-            get_logger().warning("%s: %d of %d pictures cannot be read and do not count", self.label, len(bad), num_samples)
+            get_logger().warning(
+                "%s: %d of %d pictures cannot be read and do not count", self.label, len(bad), num_samples
+            )
         table = np.array(sorted(row for part in everywhere for row in part["rows"]), dtype="int64")
         if len(table) == 0:
             raise UserError(f"evaluator {self.label!r} has no picture that can be read")

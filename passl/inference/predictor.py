@@ -40,7 +40,9 @@ class Predictor:
             raise UserError(f"backend {backend!r} is not there yet; accepted: 'paddle'")
         if isinstance(model, paddle.nn.Layer):
             if pretrained is not None:
-                raise UserError("pretrained goes with a model's name; load weights into a network that is built already")
+                raise UserError(
+                    "pretrained goes with a model's name; load weights into a network that is built already"
+                )
             self.model = model
             self.tokenizer = build_tokenizer(model.spec["tokenizer"])
         else:

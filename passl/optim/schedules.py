@@ -66,10 +66,8 @@ class Constant(_Warmup):
         warmup_steps: the same as a number of steps; takes precedence when given.
     """
 
-    def __init__(
-        self, total_steps: int, /, warmup_fraction: float = 0.05, warmup_steps: Optional[int] = None
-    ) -> None:
+    def __init__(self, total_steps: int, /, warmup_fraction: float = 0.05, warmup_steps: Optional[int] = None) -> None:
         super().__init__(total_steps, warmup_fraction, warmup_steps)
 
-    def after_warmup(self, progress: float) -> float:
+    def after_warmup(self, progress: float) -> float:  # noqa: ARG002 (it is constant)
         return 1.0

@@ -2,8 +2,8 @@
 
 As installed, Paddle runs its matrix products on one thread and, on processors that are not Intel's, on a slow path of the
 Intel MKL it carries; large buffers go back to the system at every step and are faulted in again. `configure_cpu` mends the
-three. It is called by the command line before Paddle is imported and by models when they are built, so a notebook that
-imported paddle first has it too. `PASSL_CPU_SETTINGS=0` in the environment turns it off; a user's own settings of
+three. It is called by commands before they do anything else and by models when they are built, so a notebook that imported
+paddle first has it too. `PASSL_CPU_SETTINGS=0` in the environment turns it off; a user's own settings of
 MKL_DEBUG_CPU_TYPE and OMP_NUM_THREADS are kept.
 """
 
@@ -86,16 +86,14 @@ def usable_cores() -> int:
 
 
 def _choose_threads(num_local_processes: int) -> str:
-    # Paddle's import sets OMP_NUM_THREADS to 1 when it is absent, so after the import the variable is not the user's word.
-    if "paddle" not in sys.modules and _THREADS in os.environ:
+    # Paddle's import sets OMP_NUM_THREADS to 1 when it is absent, so a 1 found after the import is not the user's word; and
+    # it prints a warning when the variable is greater than 1, so the number is told to Paddle itself.
+    if os.environ.get(_THREADS, "1") != "1" or (_THREADS in os.environ and "paddle" not in sys.modules):
         return f"{_THREADS}={os.environ[_THREADS]} from the environment"
-    if "paddle" in sys.modules and os.environ.get(_THREADS, "1") != "1":
-        return f"{_THREADS}={os.environ[_THREADS]} from the environment"
+    import paddle
+
     threads = max(1, usable_cores() // num_local_processes)
-    if "paddle" in sys.modules:
-        sys.modules["paddle"].base.core.set_num_threads(threads)
-    else:
-        os.environ[_THREADS] = str(threads)
+    paddle.base.core.set_num_threads(threads)
     return str(threads)
 
 

@@ -42,7 +42,9 @@ def environment_report() -> Dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version for name in _PACKAGES if (version := package_version(name)) is not None},
-        "gpus": [paddle.device.cuda.get_device_name(i) for i in range(paddle.device.cuda.device_count())] if with_gpu else [],
+        "gpus": [paddle.device.cuda.get_device_name(i) for i in range(paddle.device.cuda.device_count())]
+        if with_gpu
+        else [],
         "paddle_built_for_gpu": with_gpu,
         "cores": usable_cores(),
         "cpu_settings": configure_cpu(),
@@ -70,7 +72,9 @@ def known_bad_pairs(packages: Dict[str, str]) -> List[str]:
         if int(packages.get("numpy", "0").split(".")[0]) >= 2:
             findings.append(f"paddlepaddle {paddle} was built for numpy 1; pip install 'numpy<2'")
         if int(packages.get("protobuf", "0").split(".")[0]) >= 7:
-            findings.append(f"paddlepaddle {paddle} fails with protobuf 7 in distributed settings; pip install 'protobuf<7'")
+            findings.append(
+                f"paddlepaddle {paddle} fails with protobuf 7 in distributed settings; pip install 'protobuf<7'"
+            )
         if sys.version_info >= (3, 13):
             findings.append(f"paddlepaddle {paddle} has no build for Python 3.13; use 3.12 or paddlepaddle 3")
     return findings

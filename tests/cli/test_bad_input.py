@@ -37,7 +37,10 @@ def fails(train, *arguments):
         ("seed: three", "seed: expected a whole number, not the text 'three'"),
         ("epochs: 3", "give either epochs or steps"),
         ("checkpoint: {every: 3}", "checkpoint.every: unknown key"),
-        ("seed: !!python/object/apply:os.system ['touch marker']", "the tag '!!python/object/apply:os.system' is refused"),
+        (
+            "seed: !!python/object/apply:os.system ['touch marker']",
+            "the tag '!!python/object/apply:os.system' is refused",
+        ),
         ("log: &a [*a, *a]", "nested deeper"),
         ("data: {train: {transforms: [{name: Resize}]}}", "data.train.transforms.0: the key 'size' is missing"),
         ("model: {name: CLIPWraper}", "no model named 'CLIPWraper'. Did you mean 'CLIPWrapper'?"),
@@ -76,7 +79,9 @@ def test_output_folder_that_cannot_be_written_is_refused(train):
 
 
 def test_weights_of_another_model_list_names_and_shapes(run, train, tmp_path):
-    write_weights(tmp_path / "other.safetensors", {"visual.class_embedding": np.zeros(8, "float32"), "extra": np.zeros(1)})
+    write_weights(
+        tmp_path / "other.safetensors", {"visual.class_embedding": np.zeros(8, "float32"), "extra": np.zeros(1)}
+    )
     errors = fails(train, "--load", tmp_path / "other.safetensors")
     assert "extra" in errors
     assert not run.output.exists()
@@ -167,7 +172,9 @@ def test_unreadable_pictures_are_counted_listed_and_capped(run, train):
     assert code == 0, errors
     listed = [json.loads(line) for line in (run.output / "bad_samples.jsonl").read_text().splitlines()]
     assert sorted(fault["index"] for fault in listed) == [3, 4]
-    errors = fails(train, "-o", "steps=10", "-o", "data.train.max_bad_fraction=0.02", "--output-dir", run.folder / "second")
+    errors = fails(
+        train, "-o", "steps=10", "-o", "data.train.max_bad_fraction=0.02", "--output-dir", run.folder / "second"
+    )
     assert "max_bad_fraction" in errors
 
 

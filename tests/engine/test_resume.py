@@ -62,7 +62,8 @@ def wait_until_gone(folder):
 
 
 @pytest.mark.parametrize(
-    "num_workers, num_kills", [(0, 2), pytest.param(2, 4, marks=pytest.mark.slow), pytest.param(4, 4, marks=pytest.mark.slow)]
+    "num_workers, num_kills",
+    [(0, 2), pytest.param(2, 4, marks=pytest.mark.slow), pytest.param(4, 4, marks=pytest.mark.slow)],
 )
 def test_run_killed_at_random_steps_continues_bit_for_bit(run, num_workers, num_kills):
     workers = ("-o", f"data.train.num_workers={num_workers}")

@@ -17,7 +17,9 @@ def weights(folder):
 def test_two_processes_train_as_one_does(run):
     alone, together = run.folder / "alone", run.folder / "together"
     run.finish("-o", "steps=10", output=alone)
-    run.finish("-o", "steps=10", "-o", "data.train.batch_size=4", "--device", "cpu", "--num-procs", "2", output=together)
+    run.finish(
+        "-o", "steps=10", "-o", "data.train.batch_size=4", "--device", "cpu", "--num-procs", "2", output=together
+    )
     for one, two in zip(run.rows(alone), run.rows(together)):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-4), one["step"]
     for name, array in weights(alone).items():

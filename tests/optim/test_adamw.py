@@ -79,9 +79,7 @@ def test_rate_is_scaled_from_the_base_batch():
 
 
 def test_rule_scales_the_rate_of_its_group():
-    layer, optimizer = layer_and_optimizer(
-        weight_decay=0.0, eps=0.0, groups=[GroupRule(pattern="bias", lr_scale=0.1)]
-    )
+    layer, optimizer = layer_and_optimizer(weight_decay=0.0, eps=0.0, groups=[GroupRule(pattern="bias", lr_scale=0.1)])
     weight, bias = layer.weight.numpy(), layer.bias.numpy()
     (layer.weight.sum() + layer.bias.sum()).backward()
     optimizer.step(0.5)

@@ -74,7 +74,9 @@ def main() -> None:
         for settings, measured in rates.items():
             measured.append(measure_elsewhere(settings, arguments.batch_size, arguments.steps))
     report = environment_report()
-    print(f"# ViT-B/32, batch {arguments.batch_size}, 77 tokens, float32, {arguments.rounds} rounds of {arguments.steps} steps")
+    print(
+        f"# ViT-B/32, batch {arguments.batch_size}, 77 tokens, float32, {arguments.rounds} rounds of {arguments.steps} steps"
+    )
     print(f"# commit {report['commit']}, paddle {report['packages'].get('paddlepaddle')}, {report['cores']} cores")
     without, with_settings = (statistics.median(rates[key]) for key in ("0", "1"))
     print(f"as installed       {without:6.2f} images/s")

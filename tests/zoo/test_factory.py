@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import paddle
+import pytest
+from PIL import Image
+
+import passl
+from passl.checkpoint import layer_arrays, to_passl, write_weights
+from passl.utils.errors import UserError
+
+# A named model cut down until building it costs nothing; its real sizes are checked in tests/modeling.
+SMALL = {
+    "embed_dim": 16,
+    "image_resolution": 32,
+    "vision_layers": 1,
+    "vision_width": 64,
+    "vision_patch_size": 16,
+    "context_length": 12,
+    "vocab_size": 49408,
+    "transformer_width": 16,
+    "transformer_heads": 2,
+    "transformer_layers": 1,
+}
+
+
+def small(name: str = "ViT-B-32", **arguments):
+    return passl.create_model(name, **{**SMALL, **arguments})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A saved model, with preprocessing unlike the default."""
+    model = small("ViT-B-32-quickgelu", image_mean=(0.5, 0.5, 0.5), image_resize_mode="squash")
+    model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def assert_same_weights(one, other) -> None:
+    expected = layer_arrays(other)
+    assert all(np.array_equal(value, expected[name]) for name, value in layer_arrays(one).items())
+
+
+def test_named_model_has_the_activation_of_its_name():
+    assert small("ViT-B-32").spec["architecture"]["activation"] == "gelu"
+    assert small("ViT-B/32").spec["architecture"]["activation"] == "quick_gelu"
+
+
+def test_models_come_in_evaluation_mode():
+    assert not small().training
+
+
+def test_overrides_replace_arguments():
+    assert small(image_mean=(0.0, 0.0, 0.0)).spec["preprocessing"]["mean"] == [0.0, 0.0, 0.0]
+
+
+def test_unknown_override_is_refused_with_the_nearest():
+    with pytest.raises(UserError, match="image_resolutoin.*Did you mean 'image_resolution'"):
+        small(image_resolutoin=64)
+
+
+def test_mistyped_override_is_refused():
+    with pytest.raises(UserError, match="image_resolution.*whole number"):
+        small(image_resolution="64")
+
+
+def test_unknown_model_is_refused_with_the_nearest():
+    with pytest.raises(UserError, match="Did you mean 'ViT-B-32'"):
+        passl.create_model("ViT_B_32")
+
+
+# ---------------------------------------------------------------------------------------------------- folders
+
+
+def test_saved_model_comes_back_whole(folder):
+    model = passl.create_model(folder)
+    again = passl.create_model(str(folder))
+    assert_same_weights(model, again)
+    assert model.spec == again.spec
+    assert model.spec["preprocessing"]["resize_mode"] == "squash"
+    ids = passl.get_tokenizer(folder)(["a cat", "two dogs"])
+    image = paddle.randn([2, 3, 32, 32])
+    for one, other in zip(model(image, ids), again(image, ids)):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_saved_model_has_the_weights_it_was_saved_with(tmp_path):
+    model = small()
+    model.save_pretrained(tmp_path / "model")
+    assert_same_weights(passl.create_model(tmp_path / "model"), model)
+
+
+def test_tokenizer_of_a_folder_has_its_context_length(folder):
+    assert passl.get_tokenizer(folder).context_length == 12
+
+
+def test_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match="config.json"):
+        passl.create_model(tmp_path)
+    with pytest.raises(UserError, match="config.json"):
+        passl.get_tokenizer(tmp_path)
+
+
+def test_folder_serves_as_weights_of_a_named_model(folder):
+    model = small("ViT-B-32-quickgelu", pretrained=folder)
+    assert_same_weights(model, passl.create_model(folder))
+
+
+def test_other_weights_take_the_place_of_a_folders_own(folder, tmp_path):
+    other = small("ViT-B-32-quickgelu")
+    write_weights(tmp_path / "other.safetensors", layer_arrays(other))
+    assert_same_weights(passl.create_model(folder, pretrained=tmp_path / "other.safetensors"), other)
+
+
+# ---------------------------------------------------------------------------------------------------- weights
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pdparams"])
+def test_own_weight_file_loads_into_a_named_model(tmp_path, suffix):
+    model = small()
+    write_weights(tmp_path / f"weights{suffix}", layer_arrays(model))
+    assert_same_weights(small(pretrained=tmp_path / f"weights{suffix}"), model)
+
+
+def test_passl_file_loads_and_says_so_in_one_line(tmp_path, caplog):
+    source = small("ViT-B-32-quickgelu")
+    path = tmp_path / "ViT-B-32.pdparams"
+    weights = {name: paddle.to_tensor(value) for name, value in to_passl(layer_arrays(source)).items()}
+    paddle.save({"state_dict": weights}, str(path))
+    with caplog.at_level(logging.INFO, logger="passl"):
+        model = small("ViT-B/32", pretrained=path)
+    assert_same_weights(model, source)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [f"loaded {path} (layout passl, activation quick_gelu)"]
+
+
+def test_passl_file_is_refused_by_a_gelu_name(tmp_path):
+    path = tmp_path / "weights.pdparams"
+    write_weights(path, to_passl(layer_arrays(small("ViT-B-32-quickgelu"))))
+    with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has 'gelu'"):
+        small("ViT-B-32", pretrained=path)
+
+
+def test_folder_of_another_activation_is_refused(folder):
+    with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has 'gelu'"):
+        small("ViT-B-32", pretrained=folder)
+    with pytest.raises(UserError, match="'quick_gelu' and this model has 'gelu'"):
+        small("ViT-B-32", pretrained=folder / "model.safetensors")
+
+
+def test_activation_in_a_files_header_counts(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    write_weights(path, layer_arrays(small()), metadata={"activation": "gelu"})
+    with pytest.raises(UserError, match="trained with activation 'gelu' and this model has 'quick_gelu'"):
+        small("ViT-B-32-quickgelu", pretrained=path)
+
+
+def test_weights_of_another_size_are_refused_with_both_shapes(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    write_weights(path, layer_arrays(small(image_resolution=64)))
+    with pytest.raises(UserError, match=r"positional_embedding: expected \[5, 64\] .*found \[17, 64\]"):
+        small(pretrained=path)
+
+
+def test_a_tag_is_refused_and_says_what_is_accepted():
+    with pytest.raises(UserError, match="'openai'.*no such file or folder.*not downloaded by name yet"):
+        small(pretrained="openai")
+
+
+# ---------------------------------------------------------------------------------------------------- transforms
+
+
+def test_transforms_follow_the_preprocessing_of_the_model():
+    model, train, evaluate = passl.create_model_and_transforms("ViT-B-32", **SMALL)
+    picture = Image.new("RGB", (80, 50), (255, 0, 0))
+    pixels = evaluate(picture)
+    assert pixels.shape == (3, 32, 32) and pixels.dtype == np.float32
+    np.testing.assert_allclose(pixels[0], (1 - 0.48145466) / 0.26862954, rtol=1e-5)
+    assert train(picture).shape == (3, 32, 32)
+    assert model.encode_image(paddle.to_tensor(pixels[None])).shape == [1, 16]
