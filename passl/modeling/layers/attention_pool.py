@@ -1,0 +1,47 @@
+"""How the ResNets of CLIP turn a map of features into one embedding."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import nn
+
+from passl.modeling.layers.attention import attend, split_heads
+from passl.modeling.layers.initial import new_parameter, normal
+from passl.modeling.layers.linear import Linear
+from passl.utils.errors import UserError
+
+
+class AttentionPool2d(nn.Layer):
+    """Attention of the mean over all positions to the positions (CLIP paper, section 2.4).
+
+    Args:
+        grid_size: height and width of the map; its positions have learned embeddings.
+        width: D, channels of the map.
+        num_heads: H; divides D.
+        output_dim: E.
+        qkv_bias: whether the projections to queries, keys and values have a bias.
+    """
+
+    def __init__(self, grid_size: int, width: int, num_heads: int, output_dim: int, qkv_bias: bool = True) -> None:
+        super().__init__()
+        if num_heads < 1 or width % num_heads:
+            raise UserError(f"attention pooling of width {width} cannot be split into {num_heads} heads of equal width")
+        self.num_heads = num_heads
+        # Scores of unit variance from positions and features alike, as for every product here.
+        initial = normal(width**-0.5)
+        self.positional_embedding = new_parameter(self, [grid_size**2 + 1, width], initial)
+        self.q_proj = Linear(width, width, qkv_bias, initial)
+        self.k_proj = Linear(width, width, qkv_bias, initial)
+        self.v_proj = Linear(width, width, qkv_bias, initial)
+        self.c_proj = Linear(width, output_dim, True, initial)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """[B, D, height, width] -> [B, E]"""
+        x = x.flatten(2).transpose([0, 2, 1])  # [B, L, D]
+        x = paddle.concat([x.mean(axis=1, keepdim=True), x], axis=1)  # [B, 1 + L, D]
+        x = x + self.positional_embedding
+        query = split_heads(self.q_proj(x[:, :1]), self.num_heads)  # [B, 1, H, K]
+        key = split_heads(self.k_proj(x), self.num_heads)  # [B, 1 + L, H, K]
+        value = split_heads(self.v_proj(x), self.num_heads)  # [B, 1 + L, H, K]
+        x = attend(query, key, value)  # [B, 1, H, K]
+        return self.c_proj(x.flatten(1))  # [B, E]
