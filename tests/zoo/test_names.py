@@ -50,7 +50,9 @@ def test_architectures_are_separate_copies():
     assert architecture_of("RN50")["vision_layers"] == [3, 4, 6, 3]
 
 
-@pytest.mark.parametrize("wrong, right", [("ViT-B-32-quickglu", "ViT-B-32-quickgelu"), ("vit-l-14", "ViT-L-14"), ("ViT-B/23", "ViT-B/32")])
+@pytest.mark.parametrize(
+    "wrong, right", [("ViT-B-32-quickglu", "ViT-B-32-quickgelu"), ("vit-l-14", "ViT-L-14"), ("ViT-B/23", "ViT-B/32")]
+)
 def test_unknown_name_is_refused_with_the_nearest(wrong, right):
     with pytest.raises(UserError, match=f"no model named '{wrong}'.* Did you mean '{right}'"):
         architecture_of(wrong)
