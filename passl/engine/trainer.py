@@ -231,7 +231,7 @@ class Trainer:
     def _train(self) -> None:
         config, folder = self.config, self.folder
         bad_samples = BadSampleLog(
-            self.output_dir / "bad_samples.jsonl", len(self.source), config.data.train.max_bad_fraction
+            self.output_dir / "bad_samples.jsonl", len(self.source), config.data.train.max_bad_fraction, self.is_first
         )
         progress = Progress(self.total_steps, self.first_step, self.steps_per_epoch, silent=not self.is_first)
         if self.first_step == 0:

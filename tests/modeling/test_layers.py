@@ -112,6 +112,21 @@ def test_linear_starts_uniform_over_the_root_of_its_input_width():
         assert 0.045 < float(parameter.abs().max()) <= 0.05
 
 
+def test_linear_computes_the_same_with_and_without_gradient():
+    linear, x = Linear(5, 3), paddle.randn([2, 4, 5])
+    with_gradient = linear(x)
+    with paddle.no_grad():
+        without = linear(x)
+    np.testing.assert_array_equal(with_gradient.numpy(), without.numpy())
+
+
+def test_linear_sums_the_gradient_of_its_bias_over_all_rows():
+    linear, x = Linear(5, 3), paddle.randn([2, 4, 5])
+    weights = paddle.randn([2, 4, 3])
+    (linear(x) * weights).sum().backward()
+    np.testing.assert_allclose(linear.bias.grad.numpy(), weights.numpy().sum(axis=(0, 1)), rtol=1e-5)
+
+
 def test_fused_attention_is_left_to_half_precision_on_a_gpu():
     assert not has_fused_attention(paddle.zeros([1, 2, 1, 8]))
     assert not has_fused_attention(paddle.zeros([1, 2, 1, 8], dtype="float16").cpu())
