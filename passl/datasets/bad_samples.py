@@ -84,4 +84,4 @@ def _line(fault: Fault) -> bytes:
 
 def _rounded_up(share: float) -> float:
     """A little more than `share`, with two figures after the point."""
-    return min(1.0, (int(share * 100) + 1) / 100 + 0.01)
+    return min(1.0, (int(share * 100) + 2) / 100)

@@ -29,7 +29,8 @@ def evaluate_only(config: RunConfig, output_dir: Path, weights: Optional[str], p
     if not config.evaluate:
         raise UserError("the config has no evaluators: its section `evaluate` is empty")
     choose_device(config.device)
-    evaluations = Evaluations(config.evaluate, config.data.eval, steps_per_epoch=1)
+    expected = config.expect and config.expect.metric
+    evaluations = Evaluations(config.evaluate, config.data.eval, steps_per_epoch=1, expected=expected)
     model = build_model(config.model, config.seed, weights, partial)
     folder = RunFolder(output_dir, resume=True) if distributed.rank() == 0 else None
     try:

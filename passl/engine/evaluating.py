@@ -22,9 +22,10 @@ class Evaluations:
         default_data: the data of those that name none.
         steps_per_epoch: to know when an epoch ends.
         best: the metric whose highest value is kept, such as `zero_shot.top1`.
+        expected: the metric that the run's expectation is about.
 
     Raises:
-        UserError: evaluators of the same label, `best` that none of them measures, or what the evaluators themselves raise.
+        UserError: evaluators of the same label, a metric that none of them measures, or what they raise themselves.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Evaluations:
         default_data: Optional[LoaderConfig],
         steps_per_epoch: int,
         best: Optional[str] = None,
+        expected: Optional[str] = None,
     ) -> None:
         self._evaluators = [EVALUATORS.build(node) for node in nodes]
         labels = [evaluator.label for evaluator in self._evaluators]
@@ -41,10 +43,12 @@ class Evaluations:
                 raise UserError(f"two evaluators have the label {label!r}; give each its own `label`")
         for evaluator in self._evaluators:
             evaluator.prepare(default_data)
-        if best is not None and best.rpartition(".")[0] not in labels:
-            raise UserError(
-                f"checkpoint.best is {best!r}; it is LABEL.METRIC of an evaluator, labels: {labels or 'none'}"
-            )
+        measured = [f"{evaluator.label}.{metric}" for evaluator in self._evaluators for metric in evaluator.metrics]
+        for key, metric in (("checkpoint.best", best), ("expect.metric", expected)):
+            if metric is not None and metric not in measured:
+                raise UserError(
+                    f"{key} is {metric!r}, which no evaluator measures; accepted: {', '.join(measured) or 'none'}"
+                )
         self._best_metric = best
         self._steps_per_epoch = steps_per_epoch
         self.best_value: Optional[float] = None
@@ -117,9 +121,6 @@ class Evaluations:
         best_label, _, key = (self._best_metric or "").rpartition(".")
         if label != best_label:
             return
-        if key not in metrics or not isinstance(metrics[key], float):
-            numbers = [name for name, value in metrics.items() if isinstance(value, float)]
-            raise UserError(f"checkpoint.best is {self._best_metric!r}; {label} measures {', '.join(numbers)}")
         if self.best_value is None or metrics[key] > self.best_value:
             self.best_value = metrics[key]
             if folder is not None:

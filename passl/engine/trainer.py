@@ -84,7 +84,11 @@ class Trainer:
         self._build_model()
         self._build_optimizer()
         self.evaluations = Evaluations(
-            config.evaluate, config.data.eval, self.steps_per_epoch, best=config.checkpoint.best
+            config.evaluate,
+            config.data.eval,
+            self.steps_per_epoch,
+            best=config.checkpoint.best,
+            expected=config.expect and config.expect.metric,
         )
         self.train_step = TrainStep(self.model, self.optimizer, config.precision, config.seed)
         self.folder: Optional[RunFolder] = None

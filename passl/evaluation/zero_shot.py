@@ -60,6 +60,8 @@ class ZeroShot:
             forgetting when fine-tuning.
     """
 
+    metrics = ("top1", "top5", "mean_per_class_recall")  # what can be chosen by or expected
+
     def __init__(
         self,
         templates: Union[str, List[str]],

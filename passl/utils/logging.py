@@ -15,14 +15,14 @@ def show_messages(level: int = logging.INFO) -> None:
     """Prints the project's messages from `level` on to standard error (the command line calls this)."""
     logger = get_logger()
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Formatter())
-        logger.addHandler(handler)
+        logger.addHandler(_Printer())
         logger.propagate = False
     logger.setLevel(level)
 
 
-class _Formatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        message = super().format(record)
-        return message if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {message}"
+class _Printer(logging.Handler):
+    """Prints to whatever `sys.stderr` is at the time; warnings and errors say that they are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        sys.stderr.write(f"{level}{record.getMessage()}\n")

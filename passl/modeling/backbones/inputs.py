@@ -1,6 +1,7 @@
 """What towers accept.
 
-Only shapes and dtypes are looked at, and ids where they can be read without waiting for a device.
+Only shapes and dtypes are looked at, and ids where they can be read without waiting for a device; nothing while a static
+graph is made, where sizes may be unknown.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ _FLOATS = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
 _INTEGERS = (paddle.int32, paddle.int64)
 
 
+@paddle.jit.not_to_static
 def check_image(image: paddle.Tensor, size: int) -> None:
     """Raises `UserError` unless `image` is floating-point [B, 3, size, size]."""
-    if len(image.shape) != 4 or not _fits(image.shape[1:], (3, size, size)):
+    if not paddle.in_dynamic_mode():
+        return
+    if len(image.shape) != 4 or list(image.shape[1:]) != [3, size, size]:
         raise UserError(
             f"images are [B, 3, {size}, {size}] for this model, not {list(image.shape)}; "
             "the transform of `passl.create_model_and_transforms` makes them so, and `paddle.stack` a batch of them"
@@ -26,11 +30,14 @@ def check_image(image: paddle.Tensor, size: int) -> None:
         )
 
 
+@paddle.jit.not_to_static
 def check_ids(ids: paddle.Tensor, context_length: int, vocab_size: int) -> None:
     """Raises `UserError` unless `ids` is integer [B, L], L at most `context_length`, and in the vocabulary.
 
     The last is only checked on the CPU: reading ids back from another device would stall it.
     """
+    if not paddle.in_dynamic_mode():
+        return
     if len(ids.shape) != 2:
         raise UserError(
             f"texts are rows of token ids [B, L], not {list(ids.shape)}; `passl.get_tokenizer(name)(texts)` makes them"
@@ -42,18 +49,13 @@ def check_ids(ids: paddle.Tensor, context_length: int, vocab_size: int) -> None:
         )
     if ids.dtype not in _INTEGERS:
         raise UserError(f"token ids are int64, not {_name(ids.dtype)}; convert them with .astype('int64')")
-    if paddle.in_dynamic_mode() and ids.place.is_cpu_place() and ids.size:
+    if ids.place.is_cpu_place() and ids.size:
         lowest, highest = int(ids.min()), int(ids.max())
         if lowest < 0 or highest >= vocab_size:
             raise UserError(
                 f"token ids lie between 0 and {vocab_size - 1} for this model, and there is a "
                 f"{lowest if lowest < 0 else highest}; were the texts made with another model's tokenizer?"
             )
-
-
-def _fits(shape, expected) -> bool:
-    """Whether the shape is the expected one; -1 in a static graph fits everything."""
-    return all(given in (wanted, -1) for given, wanted in zip(shape, expected))
 
 
 def _name(dtype: paddle.dtype) -> str:

@@ -96,7 +96,7 @@ class VisionTransformer(nn.Layer):
         """[B, 3, height, width] -> [B, E]"""
         check_image(image, self.image_size)
         x = self.patch_embed(image)  # [B, N, D]
-        class_token = paddle.expand(self.class_embedding, [x.shape[0], 1, -1])  # [B, 1, D]
+        class_token = self.class_embedding.expand_as(x[:, :1])  # [B, 1, D]
         x = paddle.concat([class_token.astype(x.dtype), x], axis=1)  # [B, L, D]
         x = self.norm_pre(x + self.positional_embedding)
         x = self.blocks(x)
