@@ -126,6 +126,21 @@ def test_seed_decides_the_initial_weights(tiny):
     assert not np.array_equal(weights(3), weights(4))
 
 
+@pytest.mark.parametrize("kind", ["tiny", "tiny_resnet"])
+def test_both_towers_become_static_graphs_that_compute_the_same(kind, request, tmp_path):
+    architecture = request.getfixturevalue(kind)
+    model = build(architecture)
+    model.eval()
+    image, text = batch_of(architecture)
+    for tower, given in ((model.visual, image), (model.text, text)):
+        spec = paddle.static.InputSpec([None, *given.shape[1:]], str(given.dtype).rpartition(".")[2])
+        path = str(tmp_path / type(tower).__name__)
+        paddle.jit.save(paddle.jit.to_static(tower, input_spec=[spec], full_graph=True), path)
+        with paddle.no_grad():
+            found, expected = paddle.jit.load(path)(given), type(tower).forward(tower, given)
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-5)
+
+
 # ---------------------------------------------------------------------------------------------------- choices
 
 
@@ -159,7 +174,7 @@ def test_image_heads_are_64_wide_unless_said():
     [
         ({"vision_patch_size": None}, "needs vision_patch_size"),
         ({"vision_patch_size": 7}, "32 pixels cannot be cut into squares of 7"),
-        ({"transformer_heads": 5}, "width 32 cannot be split into 5 heads"),
+        ({"transformer_heads": 5}, "transformer_width 32 is not a multiple of transformer_heads 5"),
         ({"embed_dim": 0}, "embed_dim is 0"),
         ({"vision_layers": -1}, "vision_layers is -1"),
         ({"vision_layers": [1, 1, 1, 1]}, "vision_patch_size: 8 is for vision transformers"),

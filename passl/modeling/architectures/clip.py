@@ -86,6 +86,8 @@ class CLIP(nn.Layer):
         }
         super().__init__()
         configure_cpu(num_local_processes())
+        if not isinstance(vision_layers, int):
+            network["vision_layers"] = list(vision_layers)
         self.spec: Dict[str, Dict[str, Any]] = {
             "architecture": {"name": "CLIP", **network},
             "preprocessing": preprocessing,
@@ -229,6 +231,11 @@ def _check_sizes(network: Mapping[str, Any]) -> None:
     for name, value in sizes.items():
         if value < 1:
             raise UserError(f"{name} is {value}; it is at least 1")
+    if network["transformer_width"] % network["transformer_heads"]:
+        raise UserError(
+            f"transformer_width {network['transformer_width']} is not a multiple of transformer_heads "
+            f"{network['transformer_heads']}"
+        )
     if isinstance(layers, int):
         if network["vision_patch_size"] is None:
             raise UserError(
