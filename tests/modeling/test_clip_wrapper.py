@@ -84,7 +84,7 @@ def test_features_depend_on_their_own_pair_alone(wrapper, batch):
 
 def test_losses_are_named_parts_and_their_total(wrapper, batch):
     losses = wrapper(batch)
-    assert list(losses) == ["img_loss", "text_loss", "batch_accuracy", "loss"]
+    assert list(losses) == ["img_loss", "text_loss", "batch_accuracy", "logit_scale", "loss"]
     assert all(isinstance(part, LossPart) for name, part in losses.items() if name != "loss")
     expected = (float(losses["img_loss"].sum) + float(losses["text_loss"].sum)) / 8
     assert float(losses["loss"]) == pytest.approx(expected, rel=1e-6)

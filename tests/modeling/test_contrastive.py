@@ -93,6 +93,7 @@ def test_head_averages_both_directions(pairs):
         "img_loss": (8, 0.5),
         "text_loss": (8, 0.5),
         "batch_accuracy": (8, 0.0),
+        "logit_scale": (1.0, 0.0),
     }
     assert float(parts["img_loss"].sum) / 8 == pytest.approx(by_image, rel=1e-12)
     assert float(parts["text_loss"].sum) / 8 == pytest.approx(by_text, rel=1e-12)

@@ -24,7 +24,7 @@ class CLIPHead(nn.Layer):
     row_independent = False
 
     def forward(self, image: paddle.Tensor, text: paddle.Tensor, logit_scale: paddle.Tensor) -> Dict[str, LossPart]:
-        """The parts `img_loss`, `text_loss` and, only to be logged, `batch_accuracy` (of the images).
+        """The parts `img_loss`, `text_loss` and, only to be logged, `batch_accuracy` (of the images) and `logit_scale`.
 
         Args:
             image: [b, E] unit length, this process's images.
@@ -41,4 +41,5 @@ class CLIPHead(nn.Layer):
             "img_loss": LossPart(image_sum, num_rows, 0.5),
             "text_loss": LossPart(text_sum, num_rows, 0.5),
             "batch_accuracy": LossPart(num_right, num_rows, 0.0),
+            "logit_scale": LossPart(scale.detach(), 1.0, 0.0),
         }
