@@ -15,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -40,12 +40,14 @@ class TrainingState:
         weights: parameters and buffers by name.
         optimizer: the optimizer's arrays by `<kind>/<parameter>`.
         extra: what fits in JSON: scaler, best value, resolved config, sizes of the run.
+        weights_metadata: what the header of the weights says to those who load them alone, such as their activation.
     """
 
     step: int
     weights: Dict[str, np.ndarray]
     optimizer: Dict[str, np.ndarray]
     extra: Dict[str, Any]
+    weights_metadata: Dict[str, str] = field(default_factory=dict)
 
 
 def save_state(checkpoints: Path, state: TrainingState, keep: int) -> Path:
@@ -56,7 +58,7 @@ def save_state(checkpoints: Path, state: TrainingState, keep: int) -> Path:
     """
     folder = checkpoints / f"step-{state.step}"
     with atomic_folder(folder) as unfinished:
-        write_weights(unfinished / _WEIGHTS, state.weights)
+        write_weights(unfinished / _WEIGHTS, state.weights, state.weights_metadata)
         write_weights(unfinished / _OPTIMIZER, state.optimizer)
         write_json(unfinished / _STATE, {"format_version": FORMAT_VERSION, "step": state.step, **state.extra})
         files = {

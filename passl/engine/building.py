@@ -7,10 +7,9 @@ from typing import Optional
 
 import paddle
 
-from passl.checkpoint import read_weights
 from passl.engine.step import seed_everything
-from passl.utils.logging import get_logger
 from passl.utils.registry import MODELS
+from passl.zoo import load_pretrained
 
 
 def choose_device(device: str) -> None:
@@ -26,12 +25,6 @@ def build_model(node: dict, seed: int, weights: Optional[str] = None, partial: b
     """
     seed_everything(seed)
     model = MODELS.build(node)
-    if weights is None:
-        return model
-    report, family = model.model.load_weights(read_weights(weights), source=weights, partial=partial)
-    get_logger().info(
-        "loaded %s (layout %s, activation %s)", weights, family, model.model.spec["architecture"]["activation"]
-    )
-    if partial:
-        get_logger().info("%s", report.table())
+    if weights is not None:
+        load_pretrained(model.model, weights, partial=partial)
     return model

@@ -338,7 +338,10 @@ class Trainer:
                 "evaluations": self.evaluations.state(),
                 "environment": environment_report(),
             }
-            state = TrainingState(step, layer_arrays(self.model), self.optimizer.state_arrays(), extra)
+            activation = self.model.model.spec["architecture"]["activation"]
+            state = TrainingState(
+                step, layer_arrays(self.model), self.optimizer.state_arrays(), extra, {"activation": activation}
+            )
             save_state(self.folder.checkpoints, state, keep=self.config.checkpoint.keep)
 
     def _evaluate(self, step: int) -> None:

@@ -94,9 +94,9 @@ def load_pretrained(model: CLIP, path: PathLike, partial: bool = False) -> LoadR
 
 
 def _recorded_activation(path: Path) -> Optional[str]:
-    """The activation written down beside our own weights: in their model folder, or in a safetensors file's header."""
+    """The activation written down with our own weights: in their model folder, or in the header of the file."""
     for folder in (path, path.parent):
         if folder.is_dir() and is_model_folder(folder):
             architecture: Dict[str, Any] = read_spec(folder).get("architecture", {})
             return architecture.get("activation")
-    return read_metadata(path).get("activation") if path.suffix == ".safetensors" else None
+    return read_metadata(path).get("activation") if path.is_dir() or path.suffix == ".safetensors" else None
