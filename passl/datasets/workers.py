@@ -76,25 +76,30 @@ def map_in_order(
     if num_workers == 0:
         yield from map(function, tasks)
         return
-    pool = _Pool(function, num_workers)
+    pool = _Pool()
     try:
+        pool.start(function, num_workers)
         yield from pool.run(iter(tasks), ahead)
     finally:
         pool.close()
 
 
 class _Pool:
-    def __init__(self, function: Callable[[int], Any], num_workers: int) -> None:
+    def __init__(self) -> None:
         self._owner = os.getpid()
         self._processes: List[multiprocessing.process.BaseProcess] = []
         self._connections: List[Connection] = []
-        self._pending: List[Deque[int]] = [deque() for _ in range(num_workers)]
-        self._results: queue.SimpleQueue[Tuple[bool, Any]] = queue.SimpleQueue()
+        self._pending: List[Deque[int]] = []
+        # (True, result), (False, exception), or (None, the worker that is dead)
+        self._results: queue.SimpleQueue[Tuple[Optional[bool], Any]] = queue.SimpleQueue()
         self._receiver = threading.Thread(target=self._receive, daemon=True)
-        # Before multiprocessing's own, which waits for processes that wait for us.
+
+    def start(self, function: Callable[[int], Any], num_workers: int) -> None:
+        # At the end of the program this comes before multiprocessing's own, which waits for processes that wait for us.
         atexit.register(self.close)
         for _ in range(num_workers):
             self._start_worker(function)
+            self._pending.append(deque())
         self._receiver.start()
 
     def _start_worker(self, function: Callable[[int], Any]) -> None:
@@ -120,8 +125,8 @@ class _Pool:
             if not self._pending[worker]:
                 return
             succeeded, result = self._results.get()
-            if isinstance(result, WorkerDied):
-                result.task = self._pending[worker][0]
+            if succeeded is None:
+                raise self._death_of(result)
             if not succeeded:
                 raise result
             self._pending[worker].popleft()
@@ -137,12 +142,14 @@ class _Pool:
 
     def _receive(self) -> None:
         """Takes results out of the pipes, in order, while the trainer computes. Runs in a thread of its own."""
-        for worker, connection in itertools.cycle(enumerate(self._connections)):
-            try:
-                self._results.put(connection.recv())
-            except (EOFError, OSError):
-                self._results.put((False, self._death_of(worker)))
-                return
+        worker = 0
+        try:
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    self._results.put(self._connections[worker].recv())
+                    worker = (worker + 1) % len(self._connections)
+        finally:
+            self._results.put((None, worker))
 
     def _death_of(self, worker: int) -> WorkerDied:
         process = self._processes[worker]
@@ -153,7 +160,7 @@ class _Pool:
             f"a process that reads data (number {process.pid}) {how}. If the machine ran out of memory, lower num_workers "
             "or batch_size"
         )
-        return WorkerDied(message)
+        return WorkerDied(message, self._pending[worker][0])
 
     def close(self) -> None:
         """Ends the workers. They hold nothing that would have to be put in order."""

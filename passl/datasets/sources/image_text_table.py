@@ -79,7 +79,7 @@ def _separator(path: str, given: Optional[str]) -> str:
 
 
 def _read_rows(path: str, columns: List[str], separator: str, quoted: bool) -> Iterator[Tuple[int, Dict[str, str]]]:
-    """The line number and the wanted columns of each row."""
+    """The line number and the wanted columns of each row; the first of them may not be empty."""
     limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a caption may be long
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -94,7 +94,10 @@ def _read_rows(path: str, columns: List[str], separator: str, quoted: bool) -> I
                     continue
                 if len(row) != len(header):
                     raise UserError(f"{path}:{reader.line_num}: {len(row)} columns, and the header has {len(header)}")
-                yield reader.line_num, {column: row[position].strip() for column, position in positions.items()}
+                values = {column: row[position].strip() for column, position in positions.items()}
+                if not values[columns[0]]:
+                    raise UserError(f"{path}:{reader.line_num}: the column {columns[0]!r} is empty")
+                yield reader.line_num, values
     except csv.Error as error:
         raise UserError(
             f"{path}:{reader.line_num}: {error}. A field that begins with a double quote ends with one, and a quote "
