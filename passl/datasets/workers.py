@@ -32,6 +32,7 @@ from collections import deque
 from multiprocessing.connection import Connection
 from typing import Any, Callable, Deque, Iterable, Iterator, List, Optional, Sequence, Tuple
 
+from passl.datasets import pipes
 from passl.utils.errors import UserError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -105,9 +106,9 @@ class _Pool:
     def _start_worker(self, function: Callable[[int], Any]) -> None:
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
         ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_work, args=(function, theirs, os.getpid(), (*self._connections, ours)), daemon=True
-        )
+        # A copy of the trainer has copies of its ends too, which would keep the pipes open after the trainer's death.
+        copied = (*self._connections, ours) if context.get_start_method() == "fork" else ()
+        process = context.Process(target=_work, args=(function, theirs, os.getpid(), copied), daemon=True)
         with _held_back(signal.SIGINT, signal.SIGTERM), warnings.catch_warnings():
             # Python 3.12+ warns of copying a process with threads; see the head of this file.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -146,7 +147,7 @@ class _Pool:
         try:
             with contextlib.suppress(EOFError, OSError):
                 while True:
-                    self._results.put(self._connections[worker].recv())
+                    self._results.put(pipes.receive(self._connections[worker]))
                     worker = (worker + 1) % len(self._connections)
         finally:
             self._results.put((None, worker))
@@ -177,17 +178,16 @@ class _Pool:
             connection.close()
 
 
-def _work(function: Callable[[int], Any], connection: Connection, parent: int, inherited: Sequence[Connection]) -> None:
+def _work(function: Callable[[int], Any], connection: Connection, parent: int, copied: Sequence[Connection]) -> None:
     """The life of a worker: tasks in, results out, until the trainer's end of the pipe is closed."""
     _die_with(parent)
     os.environ["OMP_NUM_THREADS"] = "1"
-    if sys.platform == "linux":
-        for other in inherited:  # copies of the trainer's ends would keep the pipes open after its death
-            other.close()
+    for other in copied:
+        other.close()
     with contextlib.suppress(EOFError, OSError):
         while True:
             task = connection.recv()
-            connection.send(_answer(function, task))
+            pipes.send(connection, _answer(function, task))
 
 
 def _answer(function: Callable[[int], Any], task: int) -> Tuple[bool, Any]:
