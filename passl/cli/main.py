@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import sys
 import warnings
 from typing import Optional, Sequence
@@ -44,7 +45,8 @@ def main(arguments: Optional[Sequence[str]] = None, command: Optional[str] = Non
         # OSError: a full disk, a folder without permission. Whatever else is raised is a defect and keeps its traceback.
         if parsed.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        number = os.environ.get("PADDLE_TRAINER_ID", "0")
+        print(f"error{'' if number == '0' else f' (process {number})'}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -60,10 +60,17 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Checks what was asked for, starts further processes if needed, and trains."""
     _check_combinations(arguments)
-    from passl.distributed import launch
+    from passl.distributed import world_size
     from passl.distributed.environment import num_local_processes
+    from passl.distributed.launch import launch
 
-    configure_cpu(num_local_processes=_num_processes(arguments) if not launch.is_launched() else num_local_processes())
+    wanted = arguments.num_gpus or arguments.num_procs or 1
+    if world_size() > 1 and wanted not in (1, world_size()):
+        raise UserError(
+            f"a launcher started {world_size()} processes already; {wanted} were asked for. Give one of the two"
+        )
+    is_to_be_launched = wanted > 1 and world_size() == 1
+    configure_cpu(num_local_processes=wanted if is_to_be_launched else num_local_processes())
     config = read_config(arguments)
     if arguments.print_config:
         from passl.config import to_yaml
@@ -72,8 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if config.device == "gpu":
         check_gpus(arguments.num_gpus or 1, arguments.config)
-    if _num_processes(arguments) > 1 and not launch.is_launched():
-        return launch.launch([sys.executable, *sys.argv], _num_processes(arguments), config.device)
+    if is_to_be_launched:
+        return launch([sys.executable, *sys.argv], wanted, config.device)
     return _train(arguments, config)
 
 
@@ -91,10 +98,6 @@ def _check_combinations(arguments: argparse.Namespace) -> None:
         raise UserError("--allow-config-change goes with --resume")
     if arguments.load is not None and arguments.resume not in (None, "auto"):
         raise UserError("--load starts from weights and --resume PATH continues a run; give one of them")
-
-
-def _num_processes(arguments: argparse.Namespace) -> int:
-    return arguments.num_gpus or arguments.num_procs or 1
 
 
 def read_config(arguments: argparse.Namespace):
@@ -140,8 +143,9 @@ def check_gpus(wanted: int, config_path: str) -> None:
 
 def output_folder(arguments: argparse.Namespace, configured: Optional[str]) -> Path:
     """The run folder: --output-dir, else the config's, else outputs/ and the config's path below configs/."""
-    if arguments.output_dir or configured:
-        return Path(arguments.output_dir or configured)
+    chosen = arguments.output_dir or configured
+    if chosen:
+        return Path(chosen)
     parts: List[str] = list(Path(arguments.config).resolve().with_suffix("").parts)
     below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
     return Path("outputs", *below)

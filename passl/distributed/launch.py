@@ -23,11 +23,6 @@ _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 
 
-def is_launched() -> bool:
-    """Whether a launcher, ours or another, started this process."""
-    return "PADDLE_TRAINER_ID" in os.environ
-
-
 def launch(command: Sequence[str], num_processes: int, device: str) -> int:
     """Runs `command` in `num_processes` processes that find each other; returns the exit code for all of them.
 

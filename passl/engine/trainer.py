@@ -202,35 +202,42 @@ class Trainer:
 
     def _open_folder(self) -> None:
         resume = self.options.resume
+        state = load_state(Path(resume).resolve()) if resume not in (None, "auto") else None
         if self.is_first:
             self.folder = RunFolder(self.output_dir, resume=resume is not None)
         distributed.barrier()  # the others read what the first has cleaned up
-        state = self._state_to_resume()
+        if resume == "auto":
+            state = self._newest_state()
         if state is not None:
-            check_same_run(state.extra, self._identity(), self.options.allow_config_change)
-            load_into(self.model, state.weights, source="the checkpoint")
-            self.optimizer.load_state_arrays(state.optimizer)
-            self.train_step.loss_scale.load_state(state.extra["loss_scale"])
-            self.evaluations.load_state(state.extra["evaluations"])
-            self.first_step = state.step
-            self.log.info("continuing after step %d of %d", state.step, self.total_steps)
+            self._continue_from(state)
         if self.is_first:
             self.folder.cut_back(self.first_step)
             write_text(self.output_dir / "config.yaml", config_room.to_yaml(self.config))
             write_json(self.output_dir / "env.json", environment_report())
-        # Without resume every process has the same weights by its seed; the first one's word counts all the same.
+        # Every process has the same weights by its seed, or has read the same file; the first one's word counts all the same.
         distributed.broadcast_tensors(self.model.state_dict().values())
 
-    def _state_to_resume(self) -> Optional[TrainingState]:
-        if self.options.resume is None:
-            return None
-        if self.options.resume != "auto":
-            return load_state(Path(self.options.resume).resolve())
+    def _newest_state(self) -> Optional[TrainingState]:
         checkpoints = self.output_dir / "checkpoints"
         if not list_states(checkpoints):
             self.log.info("%s holds no checkpoint yet; starting from the beginning", self.output_dir)
             return None
         return load_newest_state(checkpoints)
+
+    def _continue_from(self, state: TrainingState) -> None:
+        check_same_run(state.extra, self._identity(), self.options.allow_config_change)
+        newer = [folder.name for step, folder in list_states(self.output_dir / "checkpoints") if step > state.step]
+        if newer and self.options.resume != "auto":
+            raise UserError(
+                f"{self.output_dir} holds states that are newer than step {state.step}: {', '.join(newer)}. They would be "
+                "taken for this run's; remove them, or continue in another --output-dir"
+            )
+        load_into(self.model, state.weights, source="the checkpoint")
+        self.optimizer.load_state_arrays(state.optimizer)
+        self.train_step.loss_scale.load_state(state.extra["loss_scale"])
+        self.evaluations.load_state(state.extra["evaluations"])
+        self.first_step = state.step
+        self.log.info("continuing after step %d of %d", state.step, self.total_steps)
 
     def _train(self) -> None:
         config, folder = self.config, self.folder
@@ -348,7 +355,8 @@ class Trainer:
         """Runs the evaluators that are due. A signal meanwhile saves and leaves at once: weights do not change here."""
         if not self.evaluations.due(step, self.total_steps):
             return
-        distributed.broadcast_tensors(self.model.buffers())
+        # Statistics of batch norms are each process's own while training; those of the first are saved and measured.
+        distributed.broadcast_tensors([value for value in self.model.state_dict().values() if value.stop_gradient])
         self._may_leave = True
         try:
             self.evaluations.run_due(step, self.total_steps, self.model.model, self.folder)
