@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 import struct
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NoReturn, Tuple
 
@@ -101,7 +102,7 @@ class _Array:
 class _Machine:
     """Carries out the instructions of one file on a stack, as a pickle is defined, with the limits said above."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
+    def __init__(self, file: BufferedReader, path: Path) -> None:
         self.file = file
         self.path = path
         self.size = path.stat().st_size
@@ -404,10 +405,10 @@ class _Machine:
             self.refuse(f"its table {_BIG_ARRAYS} is not a dict")
         for name, row in table.items():
             names = row.get("slices") if isinstance(row, dict) else None
-            shape = row.get("OriginShape") if isinstance(row, dict) else None
+            shape: Any = row.get("OriginShape") if isinstance(row, dict) else None
             if not isinstance(names, list) or not names or not _is_shape(shape) or name in entries:
                 self.refuse(f"its table {_BIG_ARRAYS} is not in order for {str(name)[:80]}")
-            parts = [entries.pop(part, None) if isinstance(part, str) else None for part in names]
+            parts: List[Any] = [entries.pop(part, None) if isinstance(part, str) else None for part in names]
             if not all(isinstance(part, np.ndarray) and part.ndim == 1 for part in parts):
                 self.refuse(f"slices of {str(name)[:80]} are missing: the file is incomplete")
             self.memory(sum(part.nbytes for part in parts))

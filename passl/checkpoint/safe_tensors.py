@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import math
 import struct
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, Mapping, NamedTuple, NoReturn, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, NoReturn, Tuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -97,7 +98,7 @@ def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Ma
             write_numbers(file, arrays[name])
 
 
-def _read_array(file: BinaryIO, start: int, entry: _Entry, path: Path) -> np.ndarray:
+def _read_array(file: BufferedReader, start: int, entry: _Entry, path: Path) -> np.ndarray:
     file.seek(start + entry.begin)
     content = bytearray(entry.end - entry.begin)
     if file.readinto(content) != len(content):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import passl
+from passl.utils.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,5 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the names, one a line."""
-    print("\n".join(passl.list_models(arguments.pattern)))
+    names = passl.list_models(arguments.pattern)
+    if not names:
+        raise UserError(f"no model's name matches {arguments.pattern!r}; `passl models` lists all")
+    print("\n".join(names))
     return 0

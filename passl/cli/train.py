@@ -11,7 +11,6 @@ from passl.utils.cpu import configure_cpu
 from passl.utils.errors import UserError
 from passl.utils.logging import get_logger
 
-_LR = "optimizer.lr="
 _BASE_BATCH_SIZE = "optimizer.base_batch_size"
 
 
@@ -96,6 +95,8 @@ def _check_combinations(arguments: argparse.Namespace) -> None:
         raise UserError("--partial goes with --load WEIGHTS")
     if arguments.allow_config_change and arguments.resume is None:
         raise UserError("--allow-config-change goes with --resume")
+    if arguments.evaluate_only and (arguments.resume is not None or arguments.dry_run):
+        raise UserError("--evaluate-only measures the weights of --load and trains nothing; leave out --resume and --dry-run")
     if arguments.load is not None and arguments.resume not in (None, "auto"):
         raise UserError("--load starts from weights and --resume PATH continues a run; give one of them")
 
@@ -113,7 +114,7 @@ def read_config(arguments: argparse.Namespace):
     names = [override.partition("=")[0].strip() for override in overrides]
     if "optimizer.lr" in names and _BASE_BATCH_SIZE not in names:
         overrides.append(f"{_BASE_BATCH_SIZE}=null")
-    device = getattr(arguments, "device", None)
+    device = arguments.device or ("gpu" if arguments.num_gpus else None)
     if device is not None:
         overrides.append(f"device={device}")
     return build(RunConfig, load_config(arguments.config, overrides))

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Iterable, List, Tuple, Union
 
-from passl.config.node import Items, Located, Node, Spot
+from passl.config.node import Items, Node, Spot
 from passl.config.reader import read_file, read_text
 from passl.config.schema import fit
 
@@ -65,7 +65,7 @@ def _replace_items(base: Items, over: _Steps, spot: Spot) -> Items:
     return merged
 
 
-def _set_place(merged: Located, at: Any, over: Node, key: str) -> None:
+def _set_place(merged: Union[Node, Items], at: Any, over: Node, key: str) -> None:
     """`merged[at]` stands where `over[key]` does, unless it is a section into which an override only reaches."""
     if merged[at] is over[key] or not isinstance(over, _Steps):
         merged.places[at] = over.where(key)

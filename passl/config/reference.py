@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any, Dict, Iterable, Iterator, List, get_args
 
-from passl.config.signatures import REQUIRED, Key, keys_of, registry_of
+from passl.config.signatures import REQUIRED, Key, is_section, keys_of, registry_of
 from passl.config.words import describe
 from passl.config.writer import plain
 from passl.utils.registry import Registry
@@ -18,7 +18,7 @@ INTRODUCTION = """\
 
 This page is written from the constructors' signatures and docstrings. A key whose default is "required" has to be
 given. `key: null` means none, and is accepted only where the type says "or null". The command line sets a key by its
-dotted path, with numbers for positions in lists: `-o optimizer.lr=1e-4`, `-o evaluate.0.every=2`.
+dotted path, with numbers for positions in lists: `-o optimizer.lr=1e-4`, `-o evaluate.0.every_epochs=2`.
 """
 
 _ENTRY = re.compile(r"(\w+(?:, \w+)*)(?: \([^)]*\))?: *(.*)")
@@ -72,7 +72,7 @@ def _sections(schema: type, registered: Iterable[type]) -> Dict[type, List[str]]
 
     def visit(cls: type, path: str) -> None:
         for key in keys_of(cls).values():
-            for section in filter(dataclasses.is_dataclass, _parts(key.hint)):
+            for section in filter(is_section, _parts(key.hint)):
                 is_new = section not in found
                 found.setdefault(section, []).append(f"{path}{key.name}")
                 if is_new:

@@ -6,7 +6,6 @@ not instantiated: it comes out as a plain dict with its full name and every defa
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any, Dict, Iterable, Literal, Mapping, Sequence, get_args, get_origin
 
@@ -19,13 +18,14 @@ from passl.config.signatures import (
     Key,
     fields_of,
     fixed_items,
+    is_section,
     keys_of,
     registry_of,
     shape_of,
 )
 from passl.config.words import describe, mismatch, shape_of_value
 from passl.utils.errors import UserError
-from passl.utils.registry import nearest
+from passl.utils.registry import Registry, nearest
 
 
 def build(schema: Any, node: Mapping[str, Any]) -> Any:
@@ -43,15 +43,16 @@ def build(schema: Any, node: Mapping[str, Any]) -> Any:
 
 def fit(hint: Any, value: Any, spot: Spot) -> Any:
     """A new value of the annotated type made from `value`, or a `ConfigError` with everything that does not fit."""
-    if dataclasses.is_dataclass(hint) and isinstance(value, hint):
+    if is_section(hint) and isinstance(value, hint):
         value = {field.name: getattr(value, field.name) for field in fields_of(value)}
     if shape_of(hint) and shape_of(hint) is not shape_of_value(value):
         raise mismatch(hint, value, spot)
     if hint in SCALARS:
         return _fit_scalar(hint, value, spot)
-    if registry_of(hint):
-        return _fit_registered(hint, value, spot)
-    if dataclasses.is_dataclass(hint):
+    registry = registry_of(hint)
+    if registry:
+        return _fit_registered(registry, value, spot)
+    if is_section(hint):
         return _fit_section(hint, value, spot)
     origin = get_origin(hint)
     if origin is Literal:
@@ -63,8 +64,7 @@ def fit(hint: Any, value: Any, spot: Spot) -> Any:
     return _fit_each(dict.fromkeys(value, get_args(hint)[1]), value, spot)
 
 
-def _fit_registered(hint: Any, value: Mapping[str, Any], spot: Spot) -> Dict[str, Any]:
-    registry = registry_of(hint)
+def _fit_registered(registry: Registry, value: Mapping[str, Any], spot: Spot) -> Dict[str, Any]:
     if "name" not in value:
         raise spot.error(f"the key 'name' is missing; it says which {registry.kind}: {', '.join(registry.names())}")
     at_name = spot.inside(value, "name")
@@ -153,7 +153,7 @@ def _fit_literal(hint: Any, value: Any, spot: Spot) -> Any:
     return value
 
 
-def _fit_scalar(hint: type, value: Any, spot: Spot) -> Any:
+def _fit_scalar(hint: Any, value: Any, spot: Spot) -> Any:
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise mismatch(hint, value, spot)

@@ -79,9 +79,10 @@ def _parameters(cls: type) -> Sequence[Key]:
     owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
     if owner.__module__.partition(".")[0] in ("builtins", "paddle"):
         return []  # the constructor of `object` or of `paddle.nn.Layer`: the class has none of its own
-    hints = get_type_hints(cls.__init__, include_extras=True)
+    constructor = vars(owner)["__init__"]
+    hints = get_type_hints(constructor, include_extras=True)
     keys = []
-    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+    for parameter in list(inspect.signature(constructor).parameters.values())[1:]:
         if parameter.kind is parameter.VAR_KEYWORD:
             raise TypeError(f"{cls.__name__} takes **{parameter.name}; its parameters are its config keys, name them")
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
@@ -94,11 +95,16 @@ def _parameters(cls: type) -> Sequence[Key]:
 
 def _is_supported(hint: Any) -> bool:
     origin, inner = get_origin(hint), get_args(hint)
-    if hint in SCALARS or origin is Literal or registry_of(hint) or dataclasses.is_dataclass(hint):
+    if hint in SCALARS or origin is Literal or registry_of(hint) or is_section(hint):
         return True
     if origin in MAPPINGS:
         return inner[:1] == (str,) and _is_supported(inner[1])
     return origin in (*UNIONS, *LISTS) and bool(inner) and all(_is_supported(part) for part in inner if part is not ...)
+
+
+def is_section(hint: Any) -> bool:
+    """Whether the annotation is a dataclass."""
+    return dataclasses.is_dataclass(hint)
 
 
 def registry_of(hint: Any) -> Optional[Registry]:
@@ -114,6 +120,6 @@ def fixed_items(hint: Any) -> Tuple[Any, ...]:
 
 def shape_of(hint: Any) -> Optional[type]:
     """What values of this annotation are at their outermost: `dict`, `list`, or None for scalars and unions."""
-    if registry_of(hint) or dataclasses.is_dataclass(hint) or get_origin(hint) in MAPPINGS:
+    if registry_of(hint) or is_section(hint) or get_origin(hint) in MAPPINGS:
         return dict
     return list if get_origin(hint) in LISTS else None

@@ -20,8 +20,9 @@ def describe(hint: Any, plural: bool = False) -> str:
     """The annotated type in words: "a list of numbers or null"."""
     if hint in _SCALARS:
         return (_SCALARS_PLURAL if plural else _SCALARS)[hint]
-    if registry_of(hint):
-        return _noun(registry_of(hint).kind, plural)
+    registry = registry_of(hint)
+    if registry:
+        return _noun(registry.kind, plural)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return _either(map(_written, arguments))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def _captions(samples: List[Sample]) -> Dict[str, Any]:
     }
 
 
-def _pictures(source: Source, samples: List[Sample]) -> Dict[str, Optional[int]]:
+def _pictures(source: Source, samples: List[Sample]) -> Dict[str, Any]:
     if len(source) > _MOST_SAMPLES:
         return {"files": None, "distinct": None}
     paths = {sample.image for sample in samples}

@@ -117,8 +117,9 @@ class EvalLoader:
         indices = self.indices[number * self.batch_size : (number + 1) * self.batch_size]
         items = [self.dataset[index] for index in indices]
         good = [item for item in items if item.image is not None]
-        batch = {
-            "image": stack_images([item.image for item in good]) if good else np.zeros((0, 3, 0, 0), np.float32),
+        images = [item.image for item in items if item.image is not None]
+        batch: Batch = {
+            "image": stack_images(images) if images else np.zeros((0, 3, 0, 0), np.float32),
             "index": np.array([item.index for item in good], np.int64),
             "bad": [fault for item in items for fault in item.faults],
         }

@@ -41,7 +41,7 @@ def receive(connection: Connection) -> Any:
 
 def _read(descriptor: int, size: int) -> np.ndarray:
     memory = np.empty(size, np.uint8)
-    view = memoryview(memory)
+    view = memory.data
     received = 0
     while received < size:
         count = os.readv(descriptor, [view[received:]])

@@ -60,7 +60,7 @@ class PositionSampler:
                 f"process, {world_size} processes); lower batch_size"
             )
         self._epoch = -1
-        self._order = np.arange(0)
+        self._order: np.ndarray = np.arange(0)
 
     @property
     def steps(self) -> Iterator[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -17,7 +18,8 @@ _MAX_DRAWS = 16
 Fault = Dict[str, Any]
 
 
-class TrainItem(NamedTuple):
+@dataclass(frozen=True)
+class TrainItem:
     """A sample to train on.
 
     Attributes:
@@ -79,7 +81,8 @@ class TrainDataset:
         )
 
 
-class EvalItem(NamedTuple):
+@dataclass(frozen=True)
+class EvalItem:
     """A sample to measure on; `image` is None if it is bad, and `faults` then says why."""
 
     image: Optional[np.ndarray]

@@ -30,13 +30,12 @@ import traceback
 import warnings
 from collections import deque
 from multiprocessing.connection import Connection
-from typing import Any, Callable, Deque, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, Generator, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from passl.datasets import pipes
 from passl.utils.errors import UserError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_END = object()
 
 
 class WorkerDied(UserError):
@@ -46,9 +45,12 @@ class WorkerDied(UserError):
         task: what it was working on.
     """
 
-    def __init__(self, message: str, task: Optional[int] = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, task: int) -> None:
+        super().__init__(message, task)
         self.task = task
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 class WorkerError(RuntimeError):
@@ -57,7 +59,7 @@ class WorkerError(RuntimeError):
 
 def map_in_order(
     function: Callable[[int], Any], tasks: Iterable[int], num_workers: int, ahead: int = 2
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """`map(function, tasks)`, computed ahead by `num_workers` processes. With 0 it is computed here when it is asked for.
 
     Call it from the main thread: on Linux workers end with the thread that started them. Closing the iterator, or
@@ -131,9 +133,9 @@ class _Pool:
             if not succeeded:
                 raise result
             self._pending[worker].popleft()
-            task = next(tasks, _END)
-            if task is not _END:
-                self._send(worker, task)
+            following = next(tasks, None)
+            if following is not None:
+                self._send(worker, following)
             yield result
 
     def _send(self, worker: int, task: int) -> None:

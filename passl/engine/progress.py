@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Any, Dict
@@ -28,7 +29,7 @@ class Progress:
             initial=first_step,
             disable=silent or not sys.stderr.isatty(),
             bar_format="{n_fmt}/{total_fmt} |{bar:20}| {desc} · {elapsed}<{remaining}",
-            dynamic_ncols=True,
+            ncols=shutil.get_terminal_size((120, 20)).columns,  # tqdm shows nothing where the width is unknown
             leave=False,
         )
 

@@ -44,7 +44,6 @@ class RunFolder:
             raise UserError(
                 f"{self.path} holds a run already; give --resume auto to continue it, or another --output-dir"
             )
-        self.checkpoints.mkdir(exist_ok=True)
         for folder in (self.path, self.checkpoints):
             clean_after_kill(folder)
 

@@ -247,7 +247,7 @@ class Trainer:
         progress = Progress(self.total_steps, self.first_step, self.steps_per_epoch, silent=not self.is_first)
         if self.first_step == 0:
             self.evaluations.run_before_training(self.model.model, folder)
-        else:  # the kill may have come between saving and measuring
+        elif self.evaluations.due(self.first_step, self.total_steps):  # the kill may have come before measuring
             self._evaluate(self.first_step)
         batches = iter(self._loader(self.first_step)) if self.first_step < self.total_steps else iter(())
         saved_step = self.first_step
@@ -292,8 +292,9 @@ class Trainer:
                 progress.close()
                 distributed.barrier()
                 raise Stopped(self._signal or signal.SIGTERM)
-            progress.pause()
-            self._evaluate(done)
+            if self.evaluations.due(done, self.total_steps):
+                progress.pause()
+                self._evaluate(done)
         progress.close()
         if saved_step != self.total_steps:
             self._save(self.total_steps)
@@ -353,8 +354,6 @@ class Trainer:
 
     def _evaluate(self, step: int) -> None:
         """Runs the evaluators that are due. A signal meanwhile saves and leaves at once: weights do not change here."""
-        if not self.evaluations.due(step, self.total_steps):
-            return
         # Statistics of batch norms are each process's own while training; those of the first are saved and measured.
         distributed.broadcast_tensors([value for value in self.model.state_dict().values() if value.stop_gradient])
         self._may_leave = True

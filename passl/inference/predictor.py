@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any, Callable, Iterator, List, Optional, Sequence, Union
 
 import numpy as np
@@ -38,10 +39,16 @@ class Predictor:
     ) -> None:
         if backend != "paddle":
             raise UserError(f"backend {backend!r} is not there yet; accepted: 'paddle'")
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}; it is at least 1")
         if isinstance(model, paddle.nn.Layer):
             if pretrained is not None:
                 raise UserError(
                     "pretrained goes with a model's name; load weights into a network that is built already"
+                )
+            if not hasattr(model, "spec"):
+                raise UserError(
+                    f"{type(model).__name__} is not a network with a specification; give one, such as CLIPWrapper(...).model"
                 )
             self.model = model
             self.tokenizer = build_tokenizer(model.spec["tokenizer"])
@@ -85,7 +92,15 @@ class Predictor:
 
         Returns:
             [C, E] float32, unit length.
+
+        Raises:
+            UserError: a single text in place of a list, or a template without `{}`.
         """
+        _check_is_list(class_names)
+        _check_is_list(templates)
+        for template in templates:
+            if "{}" not in template:
+                raise UserError(f"the template {template!r} has no {{}} for the class name: all classes would be the same")
         prompts = [template.replace("{}", name) for name in class_names for template in templates]
         embeddings = self.embed_texts(prompts).reshape(len(class_names), len(templates), -1)  # [C, T, E]
         means = embeddings.mean(axis=1)  # [C, E]
@@ -106,21 +121,25 @@ class Predictor:
     @contextlib.contextmanager
     def _inference(self) -> Iterator[None]:
         """Inference mode inside the block; the model is left as it was found."""
-        was_training = self.model.training
+        modes = [(layer, layer.training) for layer in self.model.sublayers(include_self=True)]
         self.model.eval()
         try:
             with paddle.no_grad():
                 yield
         finally:
-            if was_training:
-                self.model.train()
+            for layer, was_training in modes:  # one by one: parts of a model in training may be frozen in evaluation mode
+                layer.training = was_training
 
 
 def _portions(items: Sequence[Any], size: int) -> Iterator[List[Any]]:
-    if isinstance(items, (str, bytes)):
-        raise UserError(f"{items!r} is one item; give a list of them")
+    _check_is_list(items)
     for start in range(0, len(items), size):
         yield list(items[start : start + size])
+
+
+def _check_is_list(items: Any) -> None:
+    if isinstance(items, (str, bytes, os.PathLike)) or hasattr(items, "convert"):
+        raise UserError(f"{items!r:.200} is one item; give a list of them, also of one: [...]")
 
 
 def _rows(batches: List[np.ndarray]) -> np.ndarray:

@@ -31,7 +31,7 @@ class AdamW:
         base_batch_size: the global batch that `lr` is stated for; the rate used is lr · global batch ÷ this. With null,
             `lr` is used as it is.
         clip_grad_norm: largest global norm of the gradient; larger gradients are scaled down to it. Null: no clipping.
-        groups: rules for parts of the model; see GroupRule.
+        groups: rules for parts of the model; the section `AdamW.groups` says what is in one.
     """
 
     def __init__(

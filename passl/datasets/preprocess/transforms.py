@@ -214,10 +214,10 @@ class RandomResizedCrop:
 
     def _box(self, width: int, height: int, rng: np.random.Generator) -> Tuple[int, int, int, int]:
         """Left, top, width and height of the part."""
-        log_ratio = [math.log(bound) for bound in self.ratio]
+        log_lowest, log_highest = map(math.log, self.ratio)
         for _ in range(10):
             area = width * height * rng.uniform(*self.scale)
-            ratio = math.exp(rng.uniform(*log_ratio))
+            ratio = math.exp(rng.uniform(log_lowest, log_highest))
             w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < w <= width and 0 < h <= height:
                 return int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1)), w, h

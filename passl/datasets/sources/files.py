@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Iterator, List, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 from passl.datasets.images import BadSample
 from passl.utils.errors import UserError
@@ -74,7 +74,7 @@ def read_names(path: str) -> List[str]:
     Raises:
         UserError: the file cannot be read, holds no name, or one twice.
     """
-    first_line = {}
+    first_line: Dict[str, int] = {}
     try:
         with open(path, encoding="utf-8-sig") as file:
             lines = [line.strip() for line in file]
