@@ -85,7 +85,8 @@ def load_image(source: Union[str, os.PathLike, BinaryIO], max_pixels: int = MAX_
     except UnidentifiedImageError:
         raise BadImage(f"not a picture in a known format ({', '.join(FORMATS)})", path) from None
     except Image.DecompressionBombError:
-        raise BadImage(f"more than {min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)} pixels", path) from None
+        most = 2 * Image.MAX_IMAGE_PIXELS  # type: ignore[operator]  (None is no limit, and then this is not raised)
+        raise BadImage(f"more than {min(max_pixels, most)} pixels", path) from None
     except MemoryError:
         raise
     except Exception as error:  # a decoder may raise anything on bytes it does not expect; the picture is lost anyway

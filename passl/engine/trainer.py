@@ -148,11 +148,11 @@ class Trainer:
                 self.config.optimizer["base_batch_size"],
                 self.global_batch_size,
             )
-        if self.options.load is not None and used > _SCRATCH_RATE:
+        if self.options.load is not None and stated > _SCRATCH_RATE:
             self.log.warning(
-                "hint: a peak rate of %.2g is one for training from scratch; loaded weights are mostly fine-tuned at 1e-6 to "
+                "hint: optimizer.lr %.2g is a rate for training from scratch; loaded weights are mostly fine-tuned at 1e-6 to "
                 "1e-5 (for Food101: configs/clip/vit-b-32-finetune.yaml)",
-                used,
+                stated,
             )
 
     # ------------------------------------------------------------------ running

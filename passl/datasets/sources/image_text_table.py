@@ -83,8 +83,9 @@ def _read_rows(path: str, columns: List[str], separator: str, quoted: bool) -> I
     limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a caption may be long
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            quotes = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-            reader = csv.reader(file, delimiter=separator, quoting=quotes, strict=True)
+            reader = csv.reader(
+                file, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True
+            )
             header = next(reader, None)
             if header is None:
                 raise UserError(f"{path} is empty; expected: a header with the columns {', '.join(columns)}")
