@@ -56,7 +56,7 @@ class AdamW(NeverBuilt):
     """An optimizer."""
 
     def __init__(
-        self, parameters: Any, /, lr: float, *given: Any, betas: Tuple[float, float] = (0.9, 0.999)
+        self, parameters: Any, /, lr: float, betas: Tuple[float, float] = (0.9, 0.999), *, beta1: Optional[float] = None
     ) -> None: ...
 
 
@@ -297,7 +297,7 @@ def test_name_outside_the_registry_must_be_refused(name):
     assert f"there is no head named '{name}'" in refusal(GOOD + f"head: {{name: {name}}}")
 
 
-@pytest.mark.parametrize("key", ["__class__", "__init__", "__dict__", "self", "parameters", "given", "_base_"])
+@pytest.mark.parametrize("key", ["__class__", "__init__", "__dict__", "self", "parameters", "beta1", "_base_"])
 def test_key_that_is_no_parameter_must_be_refused(key):
     assert f"c.yaml:4: optimizer.{key}: unknown key." in refusal(GOOD + f"  {key}: 1\n")
 
