@@ -85,7 +85,7 @@ def load_image(source: Union[str, os.PathLike, BinaryIO], max_pixels: int = MAX_
     except UnidentifiedImageError:
         raise BadImage(f"not a picture in a known format ({', '.join(FORMATS)})", path) from None
     except Image.DecompressionBombError:
-        most = 2 * Image.MAX_IMAGE_PIXELS  # type: ignore[operator]  (None is no limit, and then this is not raised)
+        most = 2 * Image.MAX_IMAGE_PIXELS  # type: ignore[operator]  # with None, no limit, this is not raised
         raise BadImage(f"more than {min(max_pixels, most)} pixels", path) from None
     except MemoryError:
         raise
