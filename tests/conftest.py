@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from passl.utils.cpu import configure_cpu
+from passl.utils.logging import get_logger
 
 configure_cpu()
 
@@ -50,6 +51,16 @@ schedule: {name: WarmupCosine}
 checkpoint: {every_steps: 4, every_epochs: null}
 log: {every_steps: 1}
 """
+
+
+@pytest.fixture(autouse=True)
+def logger_as_it_was():
+    """A command run in this process turns messages on for good; the next test finds the logger as it was."""
+    logger = get_logger()
+    handlers, propagate, level = list(logger.handlers), logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 class Run:

@@ -96,7 +96,9 @@ def _check_combinations(arguments: argparse.Namespace) -> None:
     if arguments.allow_config_change and arguments.resume is None:
         raise UserError("--allow-config-change goes with --resume")
     if arguments.evaluate_only and (arguments.resume is not None or arguments.dry_run):
-        raise UserError("--evaluate-only measures the weights of --load and trains nothing; leave out --resume and --dry-run")
+        raise UserError(
+            "--evaluate-only measures the weights of --load and trains nothing; leave out --resume and --dry-run"
+        )
     if arguments.load is not None and arguments.resume not in (None, "auto"):
         raise UserError("--load starts from weights and --resume PATH continues a run; give one of them")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from typing import Any, Callable, Iterator, List, Optional, Sequence, Union
 
@@ -100,7 +101,9 @@ class Predictor:
         _check_is_list(templates)
         for template in templates:
             if "{}" not in template:
-                raise UserError(f"the template {template!r} has no {{}} for the class name: all classes would be the same")
+                raise UserError(
+                    f"the template {template!r} has no {{}} for the class name: all classes would be the same"
+                )
         prompts = [template.replace("{}", name) for name in class_names for template in templates]
         embeddings = self.embed_texts(prompts).reshape(len(class_names), len(templates), -1)  # [C, T, E]
         means = embeddings.mean(axis=1)  # [C, E]
@@ -114,7 +117,7 @@ class Predictor:
         The softmax of cosine similarities times the model's learned scale, over these labels alone.
         """
         logits = self.embed_images(images) @ self.embed_classes(labels, templates).T  # [N, C]
-        logits = np.exp(self.model.logit_scale.item()) * logits
+        logits = math.exp(self.model.logit_scale.item()) * logits
         exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
@@ -127,7 +130,10 @@ class Predictor:
             with paddle.no_grad():
                 yield
         finally:
-            for layer, was_training in modes:  # one by one: parts of a model in training may be frozen in evaluation mode
+            for (
+                layer,
+                was_training,
+            ) in modes:  # one by one: parts of a model in training may be frozen in evaluation mode
                 layer.training = was_training
 
 
