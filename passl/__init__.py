@@ -3,6 +3,8 @@
 `import passl` loads nothing else; Paddle comes with the first name that needs it.
 """
 
+# Paddle 2.6.2 brings a zlib of its own; loaded before Python's it is taken for it, and Pillow crashes on PNG files.
+import zlib  # noqa: F401
 from typing import TYPE_CHECKING
 
 from passl.utils.lazy import lazy_names

@@ -479,4 +479,4 @@ def test_every_config_key_is_annotated_and_documented():
         entry = DATASETS.get(name)
         hints = typing.get_type_hints(entry.__init__)
         for parameter in list(inspect.signature(entry.__init__).parameters)[1:]:
-            assert parameter in hints and f"        {parameter}:" in entry.__doc__, (name, parameter)
+            assert parameter in hints and f"    {parameter}:" in inspect.getdoc(entry), (name, parameter)

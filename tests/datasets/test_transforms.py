@@ -334,7 +334,7 @@ def test_every_config_key_is_annotated_and_documented():
         parameters = [] if entry.__init__ is object.__init__ else list(inspect.signature(entry.__init__).parameters)[1:]
         hints = typing.get_type_hints(entry.__init__) if parameters else {}
         for parameter in parameters:
-            assert parameter in hints and f"        {parameter}:" in entry.__doc__, (name, parameter)
+            assert parameter in hints and f"    {parameter}:" in inspect.getdoc(entry), (name, parameter)
 
 
 def test_interpolations_are_pillows():

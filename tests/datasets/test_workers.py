@@ -32,8 +32,18 @@ def wait_until(condition, seconds=10):
         time.sleep(0.01)
 
 
+_others = set()
+
+
+@pytest.fixture(autouse=True)
+def remember_other_children():
+    """Other libraries keep processes of their own."""
+    _others.clear()
+    _others.update(children())
+
+
 def children():
-    """Processes of this one that are still there."""
+    """Processes that this one has started since the test began and that are still there."""
     mine = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -41,7 +51,7 @@ def children():
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if int(fields[1]) == os.getpid() and fields[0] != "Z":
+            if int(fields[1]) == os.getpid() and fields[0] != "Z" and int(entry.name) not in _others:
                 mine.append(int(entry.name))
     return mine
 
