@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import itertools
 import multiprocessing
 import os
@@ -34,8 +33,7 @@ from typing import Any, Callable, Deque, Generator, Iterable, Iterator, List, Op
 
 from passl.datasets import pipes
 from passl.utils.errors import UserError
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from passl.utils.processes import die_with_parent
 
 
 class WorkerDied(UserError):
@@ -182,7 +180,7 @@ class _Pool:
 
 def _work(function: Callable[[int], Any], connection: Connection, parent: int, copied: Sequence[Connection]) -> None:
     """The life of a worker: tasks in, results out, until the trainer's end of the pipe is closed."""
-    _die_with(parent)
+    die_with_parent(parent)
     os.environ["OMP_NUM_THREADS"] = "1"
     for other in copied:
         other.close()
@@ -199,14 +197,6 @@ def _answer(function: Callable[[int], Any], task: int) -> Tuple[bool, Any]:
         return False, error
     except Exception:  # not swallowed: the trainer raises it
         return False, WorkerError(f"in a process that reads data:\n{traceback.format_exc()}")
-
-
-def _die_with(parent: int) -> None:
-    """Asks the kernel to end this process when the one that started it ends, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:  # it ended before we could ask
-        os._exit(1)
 
 
 @contextlib.contextmanager

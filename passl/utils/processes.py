@@ -11,15 +11,15 @@ _PR_SET_PDEATHSIG = 1  # from Linux's sys/prctl.h
 
 
 def die_with_parent(parent: int) -> None:
-    """Has the kernel kill this process when its parent ends, by `kill -9` too. Does nothing outside Linux.
+    """Has the kernel kill this process when its parent ends, by `kill -9` too. Only Linux has that.
 
     Args:
         parent: the parent's process number, taken before this process was started; if it is gone already, this process
-            ends at once.
+            ends at once, outside Linux too.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:
+    if sys.platform == "linux":
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        if prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL)) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # it ended before we could ask
         os._exit(1)

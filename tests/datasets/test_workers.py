@@ -202,7 +202,7 @@ def test_kill_9_of_the_trainer_leaves_no_worker():
 
 def test_kill_9_without_the_kernels_help_leaves_no_worker():
     without = SCRIPT.replace(
-        "def work", "import passl.datasets.workers as w; w._die_with = lambda parent: None\n\n    def work"
+        "def work", "import passl.datasets.workers as w; w.die_with_parent = lambda parent: None\n\n    def work"
     )
     process = start(without + "\n    time.sleep(60)")
     pids = [int(pid) for pid in process.stdout.readline().split()]
