@@ -212,7 +212,8 @@ def train(run, capfd, monkeypatch):
             Image.fromarray(pixels).save(run.folder / "labelled" / name / f"{number}.png")
     with run.config.open("a") as file:
         file.write(
-            "evaluate:\n  - name: ZeroShot\n    templates: ['a square of colour {}']\n    every_steps: 4\n    every_epochs: null\n"
+            "evaluate:\n  - name: ZeroShot\n    templates: ['a square of colour {}']\n"
+            "    every_steps: 4\n    every_epochs: null\n"
             f"    data: {{dataset: {{name: ImageFolder, root: {run.folder / 'labelled'}}}, batch_size: 5}}\n"
         )
 
@@ -256,7 +257,7 @@ def test_evaluations_change_nothing_in_the_training(run, train):
 
 
 def test_best_folder_holds_the_weights_of_the_best_evaluation(run, train):
-    train("-o", "checkpoint={best: zero_shot.top1, keep: 9}")
+    train("-o", "steps=12", "-o", "checkpoint.best=zero_shot.top1")
     lines = evaluations_of(run.output)
     best = max(lines, key=lambda line: line["top1"])["step"]  # of equal ones the first
     state = run.output / "checkpoints" / f"step-{best}"
@@ -271,7 +272,8 @@ def test_best_folder_holds_the_weights_of_the_best_evaluation(run, train):
     assert passl.get_tokenizer(run.output / "best").context_length == 12
 
 
-@pytest.mark.parametrize("crash_at", [2, 9])  # before there is any state; after a state and its evaluation
+# Before there is any state, and after a state and its evaluation.
+@pytest.mark.parametrize("crash_at", [pytest.param(2, marks=pytest.mark.slow), 9])
 def test_evaluations_stand_once_after_a_crash_and_resume(run, train, monkeypatch, crash_at):
     guard = ("-o", "steps=12", "-o", "evaluate.0.max_drop=0.9")
     train(*guard, output=run.folder / "whole")
