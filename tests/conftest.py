@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from passl.cli.main import main
 from passl.utils.cpu import configure_cpu
 from passl.utils.logging import get_logger
 
@@ -125,7 +126,24 @@ class Run:
         return True
 
 
+@pytest.fixture(scope="session")
+def make_run():
+    """`Run`, for fixtures that outlive a test."""
+    return Run
+
+
 @pytest.fixture
 def run(tmp_path):
     """See `Run`."""
     return Run(tmp_path)
+
+
+@pytest.fixture
+def train(run, capfd):
+    """Runs the command in this process; returns its exit code and what it wrote to standard error."""
+
+    def call(*arguments):
+        code = main([str(word) for word in run.command(*arguments)[2:]], command="train")
+        return code, capfd.readouterr().err
+
+    return call

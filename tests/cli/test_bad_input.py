@@ -8,18 +8,6 @@ import pytest
 from PIL import Image
 
 from passl.checkpoint import read_weights, write_weights
-from passl.cli.main import main
-
-
-@pytest.fixture
-def train(run, capfd):
-    """Runs the command in this process; returns its exit code and what it wrote to standard error."""
-
-    def call(*arguments):
-        code = main([str(word) for word in run.command(*arguments)[2:]], command="train")
-        return code, capfd.readouterr().err
-
-    return call
 
 
 def fails(train, *arguments):

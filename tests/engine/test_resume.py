@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -53,22 +54,26 @@ def processes_of(folder):
 
 
 def wait_until_gone(folder):
-    import time
-
     deadline = time.monotonic() + 10
     while processes_of(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
     return processes_of(folder)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, make_run):
+    """The losses of the unbroken run."""
+    run = make_run(tmp_path_factory.mktemp("whole"))
+    run.finish()
+    return run.losses()
+
+
 @pytest.mark.parametrize(
     "num_workers, num_kills",
     [(0, 2), pytest.param(2, 4, marks=pytest.mark.slow), pytest.param(4, 4, marks=pytest.mark.slow)],
 )
-def test_run_killed_at_random_steps_continues_bit_for_bit(run, num_workers, num_kills):
+def test_run_killed_at_random_steps_continues_bit_for_bit(run, whole, num_workers, num_kills):
     workers = ("-o", f"data.train.num_workers={num_workers}")
-    whole = run.folder / "whole"
-    run.finish(output=whole)
     shared_memory = sorted(os.listdir("/dev/shm"))
     seed = random.randrange(10**6)
     print(f"seed of the kills: {seed}")
@@ -77,14 +82,12 @@ def test_run_killed_at_random_steps_continues_bit_for_bit(run, num_workers, num_
         assert run.kill_at_step(run.start("--resume", "auto", *workers), step)
         assert wait_until_gone(run.output) == []
     run.finish("--resume", "auto", *workers)
-    assert run.losses() == run.losses(whole)
+    assert run.losses() == whole
     assert [row["step"] for row in run.rows()] == list(range(1, 25))
     assert sorted(os.listdir("/dev/shm")) == shared_memory
 
 
-def test_run_killed_inside_a_save_continues_bit_for_bit(run):
-    whole = run.folder / "whole"
-    run.finish(output=whole)
+def test_run_killed_inside_a_save_continues_bit_for_bit(run, whole):
     # A save makes 22 of these calls; number 30 falls into the middle of the second, while its files are written.
     process = run.start("--resume", "auto", program=KILL_AT_CALL.format(calls=30))
     process.communicate(timeout=60)
@@ -92,7 +95,7 @@ def test_run_killed_inside_a_save_continues_bit_for_bit(run):
     left = [entry.name for entry in (run.output / "checkpoints").iterdir() if entry.name.startswith(".unfinished-")]
     assert left, "the kill came outside the save"
     run.finish("--resume", "auto")
-    assert run.losses() == run.losses(whole)
+    assert run.losses() == whole
     assert not list((run.output / "checkpoints").glob(".*"))
 
 
@@ -108,28 +111,26 @@ def test_kill_between_any_two_calls_of_a_save_leaves_a_state_to_continue_from(ru
     assert before >= 4
 
 
-def test_damaged_checkpoint_is_named_and_the_one_before_is_used(run):
-    run.finish("-o", "steps=12")
+def test_damaged_checkpoint_is_named_and_the_one_before_is_used(run, train):
+    assert train("-o", "steps=12")[0] == 0
     newest = run.output / "checkpoints" / "step-12"
-    whole = run.losses()
+    losses = run.losses()
     (newest / "weights.safetensors").write_bytes((newest / "weights.safetensors").read_bytes()[:-5])
-    errors = run.finish("-o", "steps=12", "--resume", "auto")
-    assert "step-12: weights.safetensors was truncated or altered" in errors
+    code, errors = train("-o", "steps=12", "--resume", "auto")
+    assert code == 0 and "step-12: weights.safetensors was truncated or altered" in errors
     assert "continuing after step 8 of 12" in errors
-    assert run.losses() == whole
+    assert run.losses() == losses
 
 
-def test_newest_states_are_kept_and_latest_points_to_the_newest(run):
-    run.finish("-o", "checkpoint.keep=2")
+def test_newest_states_are_kept_and_latest_points_to_the_newest(run, train):
+    assert train("-o", "checkpoint.keep=2")[0] == 0
     checkpoints = run.output / "checkpoints"
     assert sorted(os.listdir(checkpoints)) == ["latest", "step-20", "step-24"]
     assert os.readlink(checkpoints / "latest") == "step-24"
 
 
 @pytest.mark.parametrize("signum, expected", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_saves_one_state_and_exits_with_its_code(run, signum, expected):
-    whole = run.folder / "whole"
-    run.finish(output=whole)
+def test_signal_saves_one_state_and_exits_with_its_code(run, whole, signum, expected):
     arguments = ("-o", "checkpoint.every_steps=null", "-o", "data.train.num_workers=2")
     process = run.start(*arguments)
     while len(run.rows()) < 5:
@@ -140,31 +141,40 @@ def test_signal_saves_one_state_and_exits_with_its_code(run, signum, expected):
     states = sorted((run.output / "checkpoints").glob("step-*"))
     assert [state.name for state in states] == [f"step-{len(run.rows())}"]
     run.finish(*arguments, "--resume", "auto")
-    assert run.losses() == run.losses(whole)
+    assert run.losses() == whole
 
 
-def test_continuing_with_another_config_is_refused_with_the_list_of_changes(run):
-    run.finish("-o", "steps=4")
-    errors = run.finish("--resume", "auto", "-o", "steps=4", "-o", "optimizer.lr=0.5", "-o", "seed=1", expected=1)
+def test_continuing_with_another_config_is_refused_with_the_list_of_changes(run, train):
+    assert train("-o", "steps=4")[0] == 0
+    code, errors = train("--resume", "auto", "-o", "steps=4", "-o", "optimizer.lr=0.5", "-o", "seed=1")
+    assert code == 1 and "--allow-config-change" in errors
     assert "optimizer.lr: 0.001 in the checkpoint, 0.5 now" in errors and "seed: 0 in the checkpoint, 1 now" in errors
-    assert "--allow-config-change" in errors
-    errors = run.finish("--resume", "auto", "-o", "steps=8", "--allow-config-change")
-    assert "continuing with a changed config" in errors and run.rows()[-1]["step"] == 8
+    code, errors = train("--resume", "auto", "-o", "steps=8", "--allow-config-change")
+    assert code == 0 and "continuing with a changed config" in errors and run.rows()[-1]["step"] == 8
 
 
-def test_weights_of_another_model_in_a_state_are_refused(run):
-    run.finish("-o", "steps=4")
-    errors = run.finish(
-        "--resume", "auto", "-o", "steps=4", "-o", "model.architecture.embed_dim=8", "--allow-config-change", expected=1
+def test_weights_of_another_model_in_a_state_are_refused(train):
+    assert train("-o", "steps=4")[0] == 0
+    other = ("-o", "model.architecture.embed_dim=8", "--allow-config-change")
+    code, errors = train("--resume", "auto", "-o", "steps=4", *other)
+    assert code == 1 and "projection" in errors and "[32, 16]" in errors and "Traceback" not in errors
+
+
+def test_state_older_than_others_in_the_folder_is_refused(run, train):
+    assert train("-o", "steps=8")[0] == 0
+    code, errors = train("-o", "steps=8", "--resume", run.output / "checkpoints" / "step-4")
+    assert code == 1 and "newer than step 4: step-8" in errors
+    code, errors = train(
+        "-o", "steps=8", "--resume", run.output / "checkpoints" / "step-4", "--output-dir", run.folder / "other"
     )
-    assert "projection" in errors and "[32, 16]" in errors and "Traceback" not in errors
+    assert code == 0 and run.losses(run.folder / "other") == run.losses()[4:]
 
 
-def test_folder_with_a_run_is_not_written_over(run):
-    run.finish("-o", "steps=4")
+def test_folder_with_a_run_is_not_written_over(run, train):
+    assert train("-o", "steps=4")[0] == 0
     metrics = (run.output / "metrics.jsonl").read_bytes()
-    errors = run.finish("-o", "steps=4", expected=1)
-    assert "holds a run already; give --resume auto" in errors
+    code, errors = train("-o", "steps=4")
+    assert code == 1 and "holds a run already; give --resume auto" in errors
     assert (run.output / "metrics.jsonl").read_bytes() == metrics
 
 
@@ -178,8 +188,8 @@ def test_folder_in_use_is_refused(run):
     assert f"in use by another run (process {process.pid})" in errors
 
 
-def test_state_says_what_it_was_made_with(run):
-    run.finish("-o", "steps=4")
+def test_state_says_what_it_was_made_with(run, train):
+    assert train("-o", "steps=4")[0] == 0
     state = json.loads((run.output / "checkpoints" / "step-4" / "state.json").read_text())
     assert state["step"] == 4 and state["global_batch_size"] == 8 and state["num_samples"] == 40
     assert state["config"]["optimizer"]["lr"] == 1e-3 and state["config"]["optimizer"]["eps"] == 1e-6

@@ -30,6 +30,7 @@ def children_of(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.slow
 def test_killed_process_ends_the_others_and_the_run_continues_bit_for_bit(run):
     two = ("--device", "cpu", "--num-procs", "2", "-o", "data.train.batch_size=4")
     whole = run.folder / "whole"
