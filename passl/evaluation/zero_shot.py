@@ -93,7 +93,13 @@ class ZeroShot:
         self.data = self.data or default_data
         if self.data is None:
             raise UserError(f"evaluator {self.label!r} has no data: give data.eval, or `data` in the evaluator itself")
-        self._source = DATASETS.build(self.data.dataset)
+        try:
+            self._source = DATASETS.build(self.data.dataset)
+        except UserError as error:
+            raise UserError(
+                f"the data of evaluator {self.label!r}: {error}. To train without measuring: -o evaluate=[] "
+                "-o checkpoint.best=null"
+            ) from error
         name = self.data.dataset["name"]
         if any(sample.label is None for sample in self._source.samples):
             raise UserError(
