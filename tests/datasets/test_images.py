@@ -269,6 +269,27 @@ def test_damaged_bytes_raise_nothing_but_bad_image(tmp_path, suffix):
     assert outcomes <= {"RGB", "bad"}
 
 
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"),
+    [
+        (0x011A, 2, b"ab\0\0"),  # a resolution that is a text
+        (0x0100, 2, b"ab\0\0"),  # a width that is a text
+        (0x0100, 11, struct.pack("<f", 1.5)),  # a width with a fraction
+        (0x013B, 5, b"\x08\0\0\0"),  # an artist who is a ratio
+        (0x8769, 9, b"\xff\xff\xff\xff"),  # a section before the beginning of the file
+    ],
+)
+def test_exif_with_nonsense_beside_the_orientation_is_applied_or_a_bad_image(tmp_path, tag, kind, value):
+    count = 3 if kind == 2 else 1
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHI", tag, kind, count) + value
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    path = saved(tmp_path, gradient(), "a.jpg", exif=exif)
+    try:
+        assert load_image(path).size == (30, 40)
+    except BadImage as error:
+        assert error.path == str(path)
+
+
 def test_binary_file_is_read_too(tmp_path):
     content = saved(tmp_path, gradient(), "a.png").read_bytes()
     assert load_image(io.BytesIO(content)).size == (40, 30)
