@@ -85,9 +85,12 @@ def read_spec(folder: PathLike) -> Dict[str, Any]:
 
 def is_model_folder(folder: PathLike) -> bool:
     """Whether `folder` has a config.json of ours (other toolkits use that name too)."""
+    path = Path(folder) / CONFIG_FILE
+    if not path.is_file():
+        return False
     try:
-        config = json.loads((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):  # no JSON, so not ours
         return False
     return isinstance(config, dict) and config.get("format") == "passl"
 

@@ -202,5 +202,5 @@ def _optional(module: str, package: str) -> Any:
 
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise UserError(f"this data comes with {package}, which is not installed: pip install {package}") from error

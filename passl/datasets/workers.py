@@ -145,7 +145,7 @@ class _Pool:
         """Takes results out of the pipes, in order, while the trainer computes. Runs in a thread of its own."""
         worker = 0
         try:
-            with contextlib.suppress(EOFError, OSError):
+            with contextlib.suppress(EOFError, OSError):  # the worker is dead, as the last result says
                 while True:
                     self._results.put(pipes.receive(self._connections[worker]))
                     worker = (worker + 1) % len(self._connections)
@@ -184,7 +184,7 @@ def _work(function: Callable[[int], Any], connection: Connection, parent: int, c
     os.environ["OMP_NUM_THREADS"] = "1"
     for other in copied:
         other.close()
-    with contextlib.suppress(EOFError, OSError):
+    with contextlib.suppress(EOFError, OSError):  # the pipe's, since `_answer` raises nothing
         while True:
             task = connection.recv()
             pipes.send(connection, _answer(function, task))

@@ -44,7 +44,7 @@ def atomic_file(path: PathLike) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(unfinished, 0o666 & ~_umask())
         os.replace(unfinished, path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: what is unfinished does not stay behind
         with contextlib.suppress(FileNotFoundError):
             os.unlink(unfinished)
         raise
@@ -73,7 +73,7 @@ def atomic_folder(path: PathLike) -> Iterator[Path]:
         if path.exists():
             os.rename(path, replaced)
         os.rename(unfinished, path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: what is unfinished does not stay behind
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     sync_folder(path.parent)
