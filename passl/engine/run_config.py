@@ -114,7 +114,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
-            raise UserError("give either epochs or steps, the length of the run, and not both")
+            raise UserError(
+                "give either epochs or steps, the length of the run, and not both; -o epochs=null takes a config's epochs out"
+            )
         for key in ("epochs", "steps", "accumulate"):
             value = getattr(self, key)
             if value is not None and value < 1:

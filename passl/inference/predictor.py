@@ -14,7 +14,9 @@ from passl.datasets.images import load_image
 from passl.datasets.preprocess.transforms import eval_transform
 from passl.tokenizers import build_tokenizer
 from passl.utils.errors import UserError
+from passl.utils.logging import get_logger
 from passl.zoo import create_model, get_tokenizer
+from passl.zoo.names import is_model_name
 
 
 class Predictor:
@@ -54,6 +56,10 @@ class Predictor:
             self.model = model
             self.tokenizer = build_tokenizer(model.spec["tokenizer"])
         else:
+            if pretrained is None and is_model_name(model):
+                get_logger().warning(
+                    "%s without pretrained weights: its weights are random, and so is what it says", model
+                )
             self.model = create_model(model, pretrained=pretrained)
             self.tokenizer = get_tokenizer(model)
         self.transform: Callable[[Any], np.ndarray] = eval_transform(self.model.spec["preprocessing"])

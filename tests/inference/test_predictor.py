@@ -138,6 +138,12 @@ def test_predictor_from_a_folder_equals_that_of_the_model(model, predictor, path
     assert again.tokenizer.context_length == 12
 
 
+def test_named_model_without_weights_says_that_they_are_random(monkeypatch, caplog):
+    monkeypatch.setitem(passl.zoo.names._SIZES, "ViT-B-32", (16, 16, 1, 64, 8, 16, 2))
+    passl.Predictor("ViT-B-32")
+    assert "ViT-B-32 without pretrained weights: its weights are random" in caplog.text
+
+
 # ---------------------------------------------------------------------------------------------------- mistakes
 
 
