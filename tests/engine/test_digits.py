@@ -11,7 +11,7 @@ from passl.cli.main import main
 from passl.datasets.prepare import prepare_digits
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quick" / "digits.yaml"
-STEPS = 220
+STEPS = 250
 
 # Chance is one in ten, but 360 pictures are not 360 independent guesses: a model without knowledge still sees that the
 # threes look alike and gives them all the same wrong or right name. What is drawn by chance is a name for each of the ten
