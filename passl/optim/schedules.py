@@ -12,7 +12,7 @@ from passl.utils.registry import SCHEDULES
 class _Warmup:
     """The common beginning: a linear rise over the first steps, the first step already above 0."""
 
-    def __init__(self, total_steps: int, warmup_fraction: float, warmup_steps: Optional[int]) -> None:
+    def __init__(self, total_steps: int, /, warmup_fraction: float = 0.05, warmup_steps: Optional[int] = None) -> None:
         if not 0 <= warmup_fraction < 1:
             raise UserError(f"schedule.warmup_fraction is {warmup_fraction}; it lies in [0, 1)")
         if warmup_steps is not None and not 0 <= warmup_steps < total_steps:
@@ -65,9 +65,6 @@ class Constant(_Warmup):
         warmup_fraction: share of all steps over which the rate rises.
         warmup_steps: the same as a number of steps; takes precedence when given.
     """
-
-    def __init__(self, total_steps: int, /, warmup_fraction: float = 0.05, warmup_steps: Optional[int] = None) -> None:
-        super().__init__(total_steps, warmup_fraction, warmup_steps)
 
     def after_warmup(self, progress: float) -> float:  # noqa: ARG002 (it is constant)
         return 1.0
