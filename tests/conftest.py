@@ -64,6 +64,32 @@ def logger_as_it_was():
     logger.setLevel(level)
 
 
+def _is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _wait_until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def is_alive():
+    """`is_alive(pid)`: whether the process runs; one that only waits to be fetched by its parent does not."""
+    return _is_alive
+
+
+@pytest.fixture(scope="session")
+def wait_until():
+    """`wait_until(condition, seconds=10)`: comes back when `condition()` is true, and fails when it does not become so."""
+    return _wait_until
+
+
 class Run:
     """A config, its data and a run folder in a temporary place, and ways to start `tools/train.py` on them."""
 

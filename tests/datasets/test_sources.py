@@ -248,37 +248,27 @@ def test_table_labels_are_the_sorted_names_in_the_column(tmp_path):
     assert not source.has_captions
 
 
-def test_table_labels_follow_the_class_file(tmp_path):
-    write(tmp_path, {"classes.txt": "dog\ncat\nhorse\n"})
-    source = table(
-        tmp_path,
-        "filepath,title,kind\n1.jpg,x,dog\n2.jpg,y,cat\n",
-        label_column="kind",
-        class_names=str(tmp_path / "classes.txt"),
+def labelled_table(tmp_path, labels, classes):
+    write(tmp_path, {"classes.txt": classes})
+    rows = "".join(f"{number}.jpg,x,{label}\n" for number, label in enumerate(labels))
+    return table(
+        tmp_path, f"filepath,title,kind\n{rows}", label_column="kind", class_names=str(tmp_path / "classes.txt")
     )
+
+
+def test_table_labels_follow_the_class_file(tmp_path):
+    source = labelled_table(tmp_path, ["dog", "cat"], classes="dog\ncat\nhorse\n")
     assert (source.class_names, [sample.label for sample in source.samples]) == (["dog", "cat", "horse"], [0, 1])
 
 
 def test_unknown_class_is_named_with_file_line_and_nearest(tmp_path):
-    write(tmp_path, {"classes.txt": "dog\ncat\n"})
     with pytest.raises(UserError, match=r"pairs\.csv:3: class 'dgo' is not in .*classes\.txt\. Did you mean 'dog'"):
-        table(
-            tmp_path,
-            "filepath,title,kind\n1.jpg,x,dog\n2.jpg,y,dgo\n",
-            label_column="kind",
-            class_names=str(tmp_path / "classes.txt"),
-        )
+        labelled_table(tmp_path, ["dog", "dgo"], classes="dog\ncat\n")
 
 
 def test_class_file_with_a_name_twice_is_named_with_its_line(tmp_path):
-    write(tmp_path, {"classes.txt": "dog\ncat\ndog\n"})
     with pytest.raises(UserError, match=r"classes\.txt:3: class 'dog' stands already in line 1"):
-        table(
-            tmp_path,
-            "filepath,title,kind\n1.jpg,x,dog\n",
-            label_column="kind",
-            class_names=str(tmp_path / "classes.txt"),
-        )
+        labelled_table(tmp_path, ["dog"], classes="dog\ncat\ndog\n")
 
 
 # ---------------------------------------------------------------------------------------------- JSON lines

@@ -18,20 +18,6 @@ from passl.utils.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
 _others = set()
 
 
@@ -75,7 +61,7 @@ def test_large_results_pass_while_many_tasks_wait():
     assert total == sum(range(12))
 
 
-def test_no_more_is_read_ahead_than_asked_for(tmp_path):
+def test_no_more_is_read_ahead_than_asked_for(tmp_path, wait_until):
     def note(task):
         (tmp_path / str(task)).touch()
         return task
@@ -191,7 +177,7 @@ def start(script):
     )
 
 
-def test_kill_9_of_the_trainer_leaves_no_worker():
+def test_kill_9_of_the_trainer_leaves_no_worker(is_alive, wait_until):
     process = start(SCRIPT + "\n    time.sleep(60)")
     pids = [int(pid) for pid in process.stdout.readline().split()]
     assert len(pids) == 3 and all(map(is_alive, pids))
@@ -200,7 +186,7 @@ def test_kill_9_of_the_trainer_leaves_no_worker():
     wait_until(lambda: not any(map(is_alive, pids)))
 
 
-def test_kill_9_without_the_kernels_help_leaves_no_worker():
+def test_kill_9_without_the_kernels_help_leaves_no_worker(is_alive, wait_until):
     without = SCRIPT.replace(
         "def work", "import passl.datasets.workers as w; w.die_with_parent = lambda parent: None\n\n    def work"
     )
@@ -212,7 +198,7 @@ def test_kill_9_without_the_kernels_help_leaves_no_worker():
 
 
 @pytest.mark.parametrize("ending", ["", "sys.exit(3)", "raise SystemExit(3)", "del workers"])
-def test_trainer_that_ends_early_waits_for_nobody_and_is_silent(ending):
+def test_trainer_that_ends_early_waits_for_nobody_and_is_silent(is_alive, ending):
     process = start(f"{SCRIPT}\n    {ending}\n")
     out, err = process.communicate(timeout=20)
     assert err == "" and process.returncode == (3 if "3" in ending else 0)

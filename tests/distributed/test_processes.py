@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -92,24 +91,14 @@ def test_when_one_process_fails_the_others_end_with_a_message():
     assert "process 1 of 2 ended with exit code 3; ending the others" in errors
 
 
-def is_alive(pid):
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's parent-death signal is Linux's")
-def test_killed_launcher_takes_its_processes_along():
+def test_killed_launcher_takes_its_processes_along(is_alive, wait_until):
     launcher = start_launcher("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
     children = [int(launcher.stdout.readline()) for _ in range(2)]
     assert all(map(is_alive, children))
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
-    deadline = time.monotonic() + 10
-    while any(map(is_alive, children)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(is_alive, children))
+    wait_until(lambda: not any(map(is_alive, children)))
 
 
 def test_launcher_passes_a_signal_on_and_returns_the_exit_code_of_its_processes():
