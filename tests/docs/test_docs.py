@@ -193,6 +193,12 @@ def test_digits_command_runs_and_is_continued_as_the_page_says(with_digits, capf
     parts = {key for key in rows[0] if key.endswith("_loss")}
     assert set(rows[0]) - parts == documented and parts == {"img_loss", "text_loss"}
 
+    assert run_here(command_with("docs/runs.md", "tools/eval.py"), "-o", "expect=null") == 0
+    results = [
+        json.loads(path.read_text()) for path in (folder / "results.json", Path("outputs/best-digits/results.json"))
+    ]
+    assert results[0]["zero_shot"]["top1"] == results[1]["zero_shot"]["top1"]
+
     second = command_with("docs/runs.md", "--resume", "configs/quick/digits.yaml")
     assert run_here(second, *short(4), "--allow-config-change") == 0
     assert "continuing after step 2 of 4" in capfd.readouterr().err
@@ -205,6 +211,20 @@ def test_digits_command_for_several_processes_runs(with_digits):
     done = in_a_shell(words, *short(2), "-o", "data.eval.batch_size=90", "--output-dir", "two")
     assert done.returncode == 0, done.stderr
     assert len((with_digits / "two" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_paddles_own_launcher_is_joined_as_the_page_says(with_digits):
+    (line,) = (code for code in in_words("docs/runs.md") if code.startswith("python -m paddle.distributed.launch"))
+    words = shlex.split(line)
+    assert words[-2:] == ["tools/train.py", "..."]
+    words[3:3] = ["--nproc_per_node", "2"]
+    done = in_a_shell(
+        words[:-1], "-c", "configs/quick/digits.yaml", "--device", "cpu", *short(2), "--output-dir", "run"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (with_digits / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in lines] == [1, 2] and lines[1]["epoch"] == pytest.approx(2 / (1437 // 64))
 
 
 def in_a_shell(words, *more):
