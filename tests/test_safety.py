@@ -45,6 +45,10 @@ FORBIDDEN = {
 }
 # Calls that are allowed with arguments that make them safe, and what is checked instead.
 SAFE_LOADERS = {"yaml.load", "yaml.load_all"}
+# By file: what it may do, and why that is no code from data.
+ALLOWED = {
+    "passl/datasets/pipes.py": ["pickle.loads"],  # of what this program's own worker has sent through their pipe
+}
 
 
 def violations(source):
@@ -96,7 +100,9 @@ def dotted(node, names):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_source_runs_no_code_from_data(path):
-    assert violations(path.read_text(encoding="utf-8")) == []
+    found = violations(path.read_text(encoding="utf-8"))
+    allowed = ALLOWED.get(path.relative_to(ROOT).as_posix(), [])
+    assert [what for _, what in found] == allowed, found
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def send(connection: Connection, value: Any) -> None:
 
 
 def receive(connection: Connection) -> Any:
-    """Waits for a value.
+    """Waits for a value. The other end must be this program's own, since a pickle can run code.
 
     Raises:
         EOFError: the other end was closed, perhaps in the middle of a value.
