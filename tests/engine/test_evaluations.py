@@ -143,7 +143,7 @@ def test_guard_remembers_across_an_interruption(scripted, caplog):
     first = scripted({"top1": [0.8], "max_drop": 0.1})
     first.run_before_training(Model(), None)
     resumed = scripted({"top1": [0.5], "max_drop": 0.1})
-    resumed.load_state(json.loads(json.dumps(first.state())))
+    resumed.load_state(json.loads(json.dumps(first.state())), best_stands=True)
     resumed.run_due(1, 1, Model(), None)
     assert "fell from 80.0 % before training to 50.0 %" in caplog.text
 
@@ -158,14 +158,18 @@ def test_best_model_is_written_only_when_its_metric_rises(scripted):
     assert written == [1, 2, 2, 2, 3] and evaluations.best_value == 0.6
 
 
-def test_best_value_survives_an_interruption(scripted):
+@pytest.mark.parametrize(
+    "best_stands, saved_metric, written",
+    [(True, "scripted.top1", []), (False, "scripted.top1", ["best"]), (True, "other.top1", ["best"])],
+)
+def test_best_value_survives_an_interruption_with_its_model(scripted, best_stands, saved_metric, written):
     model = Model()
     evaluations = scripted({"top1": [0.4, 0.7], "every_steps": 1}, best="scripted.top1")
-    evaluations.load_state({"best_value": 0.5, "before": {}})
+    evaluations.load_state({"best_metric": saved_metric, "best_value": 0.5, "before": {}}, best_stands)
     evaluations.run_due(1, 2, model, Folder())
-    assert model.saved == []
+    assert model.saved == written
     evaluations.run_due(2, 2, model, Folder())
-    assert model.saved == ["best"]
+    assert model.saved == [*written, "best"] and evaluations.best_value == 0.7
 
 
 def test_value_before_training_is_not_the_best_of_the_run(scripted):
