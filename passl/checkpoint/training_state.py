@@ -51,7 +51,7 @@ class TrainingState:
 
 
 def save_state(checkpoints: Path, state: TrainingState, keep: int) -> Path:
-    """Writes `state` to `checkpoints/step-<N>`, points `latest` to it and removes all but the newest `keep`.
+    """Writes `state` to `checkpoints/step-<N>`, points `latest` to it, and keeps the newest `keep` up to it.
 
     Returns:
         the folder written.
@@ -67,8 +67,10 @@ def save_state(checkpoints: Path, state: TrainingState, keep: int) -> Path:
         }
         write_json(unfinished / _MANIFEST, files)
     _point_latest_to(folder)
-    for _, old in list_states(checkpoints)[keep:]:
-        shutil.rmtree(old)
+    states = list_states(checkpoints)
+    passed_over = [path for step, path in states if step > state.step]  # damaged, or this run would not be before them
+    for path in passed_over + [path for step, path in states if step <= state.step][keep:]:
+        shutil.rmtree(path)
     return folder
 
 

@@ -164,12 +164,15 @@ def _train(arguments: argparse.Namespace, config) -> int:
         get_logger().setLevel("ERROR")  # the first process speaks for all
     folder = output_folder(arguments, config.output_dir)
     if arguments.evaluate_only:
+        if arguments.output_dir is None:
+            folder = folder / "evaluation"  # the run's own results stay
         results = evaluate_only(config, folder, arguments.load, arguments.partial)
     else:
         options = RunOptions(arguments.load, arguments.partial, arguments.resume, arguments.allow_config_change)
         trainer = Trainer(config, folder, options)
         if arguments.dry_run:
             trainer.dry_run()
+            distributed.finish()
             return 0
         try:
             results = trainer.run()
@@ -177,7 +180,7 @@ def _train(arguments: argparse.Namespace, config) -> int:
             get_logger().info("stopped by %s; continue with --resume auto", stopped)
             return stopped.exit_code
     distributed.finish()
-    return _judge(config.expect, results)
+    return _judge(config.expect, results) if distributed.rank() == 0 else 0
 
 
 def _judge(expect, results) -> int:

@@ -62,7 +62,7 @@ class BadSampleLog:
         whole = content[: content.rfind(b"\n") + 1]
         if self.writes and len(whole) < len(content):
             os.truncate(self.path, len(whole))
-        for line in whole.decode("utf-8", "surrogateescape").splitlines():
+        for line in whole.decode("utf-8", "surrogateescape").split("\n")[:-1]:
             fault = json.loads(line)
             self._faults[fault["index"]] = fault
 

@@ -1,12 +1,15 @@
 """Collectives that the losses, the step and the evaluators use.
 
-gloo offers neither reduce-scatter nor all-to-all, so everything here stands on all-gather, all-reduce and broadcast.
+gloo offers neither reduce-scatter nor all-to-all, so everything here stands on all-gather, all-reduce and broadcast. It
+also gives up after 30 seconds of waiting; `barrier` has no such limit, and stands before whatever follows unequal work.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from typing import Any, Iterable, Iterator, List, Sequence
+import time
+from typing import Any, Callable, Iterable, Iterator, List, Sequence
 
 import numpy as np
 import paddle
@@ -14,8 +17,24 @@ import paddle.distributed as dist
 from paddle.autograd import PyLayer
 
 from passl.distributed.environment import rank, world_size
+from passl.utils.compat import process_store
+from passl.utils.errors import UserError
 
+_BARRIER_SECONDS = 3600.0
+_BARRIER_NUMBERS = itertools.count()
 _BUCKET_SIZE = 16 * 2**20  # elements; 64 MiB in float32
+
+
+class PeerLost(UserError):
+    """Another process of the run ended or does not answer."""
+
+
+def _exchange(collective: Callable[..., Any], *tensors: Any, **options: Any) -> None:
+    """Calls a collective of Paddle's; its many kinds of failure all mean that another process is gone."""
+    try:
+        collective(*tensors, **options)
+    except (RuntimeError, OSError, SystemError) as error:
+        raise PeerLost("the connection to another process is lost; its own message says why it ended") from error
 
 
 class _AllGatherRows(PyLayer):
@@ -25,13 +44,13 @@ class _AllGatherRows(PyLayer):
     def forward(ctx, rows):
         ctx.num_rows = rows.shape[0]
         gathered: List[paddle.Tensor] = []
-        dist.all_gather(gathered, rows)
+        _exchange(dist.all_gather, gathered, rows)
         return paddle.concat(gathered)
 
     @staticmethod
     def backward(ctx, gradient):
         gradient = gradient.clone()
-        dist.all_reduce(gradient)
+        _exchange(dist.all_reduce, gradient)
         first = rank() * ctx.num_rows
         return gradient[first : first + ctx.num_rows]
 
@@ -45,7 +64,7 @@ def all_gather_rows(rows: paddle.Tensor) -> paddle.Tensor:
         return rows
     if rows.stop_gradient:
         gathered: List[paddle.Tensor] = []
-        dist.all_gather(gathered, rows)
+        _exchange(dist.all_gather, gathered, rows)
         return paddle.concat(gathered)
     return _AllGatherRows.apply(rows)
 
@@ -55,7 +74,7 @@ def all_reduce_sum(tensor: paddle.Tensor) -> paddle.Tensor:
     if world_size() == 1:
         return tensor
     total = tensor.detach().clone()
-    dist.all_reduce(total)
+    _exchange(dist.all_reduce, total)
     return total
 
 
@@ -66,7 +85,7 @@ def all_reduce_gradients(gradients: Sequence[paddle.Tensor]) -> None:
     with paddle.no_grad():
         for bucket in _buckets(gradients):
             flat = paddle.concat([gradient.reshape([-1]) for gradient in bucket])
-            dist.all_reduce(flat)
+            _exchange(dist.all_reduce, flat)
             for gradient, piece in zip(bucket, flat.split([gradient.size for gradient in bucket])):
                 paddle.assign(piece.reshape(gradient.shape), output=gradient)
 
@@ -93,7 +112,7 @@ def broadcast_tensors(tensors: Iterable[paddle.Tensor]) -> None:
         value = tensor.detach().clone()
         # gloo has no zero-dimensional broadcast in every version; one element in one dimension is the same bytes.
         flat = value.reshape([-1])
-        dist.broadcast(flat, src=0)
+        _exchange(dist.broadcast, flat, src=0)
         with paddle.no_grad():
             tensor.set_value(flat.reshape(value.shape))
 
@@ -111,6 +130,20 @@ def gather_objects(value: Any) -> list:
 
 
 def barrier() -> None:
-    """Waits until every process is here."""
+    """Waits until every process is here, for an hour at the most.
+
+    Raises:
+        PeerLost: not all came.
+    """
     if world_size() > 1:
-        dist.barrier()
+        count_to(world_size(), f"passl/barrier/{next(_BARRIER_NUMBERS)}")
+
+
+def count_to(number: int, key: str, step: int = 1) -> None:
+    """Adds `step` to a counter that all processes share, and waits until it stands at `number`."""
+    store, deadline = process_store(), time.monotonic() + _BARRIER_SECONDS
+    store.add(key, step)
+    while int(store.add(key, 0)) < number:
+        if time.monotonic() > deadline:
+            raise PeerLost(f"waited {_BARRIER_SECONDS:.0f} s for the other processes; at least one does not answer")
+        time.sleep(0.01)

@@ -33,21 +33,25 @@ def start(device: str) -> None:
     """
     if world_size() == 1:
         return
+    import paddle
     import paddle.distributed as dist
 
+    paddle.disable_signal_handler()  # it prints a stack of C++ for every SIGTERM
     if device == "cpu":
         os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")
     dist.init_parallel_env()
 
 
 def finish() -> None:
-    """Waits for the other processes and leaves the group, so that none ends while another still talks to it."""
+    """Waits for the other processes, so that none ends while another still talks to it."""
     if world_size() == 1:
         return
     import paddle.distributed as dist
 
-    from passl.distributed.collectives import barrier
+    from passl.distributed.collectives import barrier, count_to
 
     barrier()
+    # The store of barriers lives in the first process, which therefore leaves last.
+    count_to(world_size() - 1 if rank() == 0 else 0, "passl/left", step=int(rank() > 0))
     # Without a group argument, shutting down fails on gloo; destroying it is enough.
     dist.destroy_process_group()

@@ -15,6 +15,7 @@ import subprocess
 import time
 from typing import List, Sequence
 
+from passl.utils.cpu import USERS_THREADS
 from passl.utils.logging import get_logger
 from passl.utils.processes import die_with_parent
 
@@ -61,6 +62,8 @@ def _start_children(command: Sequence[str], num_processes: int, device: str) -> 
         )
         if device == "gpu":
             environment["FLAGS_selected_gpus"] = str(rank)
+        if USERS_THREADS is None:  # Paddle may have set it in this process
+            environment.pop("OMP_NUM_THREADS", None)
         children.append(
             subprocess.Popen(
                 command,
@@ -89,14 +92,14 @@ def _watch(children: List[subprocess.Popen], received: List[int]) -> int:
     exit_code, deadline = 0, None
     while None in [child.poll() for child in children]:
         failed = next((rank for rank, child in enumerate(children) if child.returncode), None)
-        if failed is not None and deadline is None:
+        # After a signal the first process may need long to save: only a second signal ends it.
+        if failed is not None and deadline is None and not received:
             exit_code = _exit_code(children[failed].returncode)
             deadline = time.monotonic() + _GRACE_SECONDS
-            if not received:
-                get_logger().error(
-                    "process %d of %d ended with exit code %d; ending the others", failed, len(children), exit_code
-                )
-                _signal_all(children, signal.SIGTERM)
+            get_logger().error(
+                "process %d of %d ended with exit code %d; ending the others", failed, len(children), exit_code
+            )
+            _signal_all(children, signal.SIGTERM)
         if deadline is not None and time.monotonic() > deadline:
             _signal_all(children, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)

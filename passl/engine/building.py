@@ -14,7 +14,7 @@ from passl.zoo import load_pretrained
 
 def choose_device(device: str) -> None:
     """Makes `device` ("cpu" or "gpu") Paddle's current one; with several processes, each takes its own GPU."""
-    paddle.set_device("cpu" if device == "cpu" else f"gpu:{os.environ.get('FLAGS_selected_gpus', '0')}")
+    paddle.set_device("cpu" if device == "cpu" else f"gpu:{os.environ.get('FLAGS_selected_gpus', '0').split(',')[0]}")
 
 
 def build_model(node: dict, seed: int, weights: Optional[str] = None, partial: bool = False) -> paddle.nn.Layer:

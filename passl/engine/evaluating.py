@@ -58,11 +58,13 @@ class Evaluations:
 
     def state(self) -> Dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"best_value": self.best_value, "before": self.before}
+        return {"best_metric": self._best_metric, "best_value": self.best_value, "before": self.before}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `state` gave."""
-        self.best_value, self.before = state["best_value"], dict(state["before"])
+    def load_state(self, state: Mapping[str, Any], best_stands: bool) -> None:
+        """Takes over what `state` gave; the best value only if it is of this metric and its model stands there."""
+        self.before = dict(state["before"])
+        if best_stands and state["best_metric"] == self._best_metric:
+            self.best_value = state["best_value"]
 
     def run_before_training(self, model: paddle.nn.Layer, folder: Optional[RunFolder]) -> None:
         """Measures what training must not lose."""
@@ -122,9 +124,9 @@ class Evaluations:
         if label != best_label:
             return
         if self.best_value is None or metrics[key] > self.best_value:
-            self.best_value = metrics[key]
             if folder is not None:
                 model.save_pretrained(folder.best)
+            self.best_value = metrics[key]
 
     def _warn_of_forgetting(self, evaluator: Any, top1: float) -> None:
         drop = self.before[evaluator.label] - top1

@@ -8,10 +8,9 @@ from passl.utils.errors import UserError
 from passl.utils.logging import get_logger
 
 # Keys that change what is written or how fast, never a number of the training. `data.train.batch_size` is judged by the
-# global batch: the same samples over another number of processes are the same run.
+# global batch: the same samples over another number of processes are the same run (see `_SIZES` for the exceptions).
 _FREE_KEYS = (
     "output_dir",
-    "device",
     "log",
     "checkpoint",
     "evaluate",
@@ -22,6 +21,9 @@ _FREE_KEYS = (
     "data.train.max_bad_fraction",
 )
 
+# What stands beside the config and must be equal too.
+_SIZES = ("global_batch_size", "num_samples", "data_fingerprint", "num_processes")
+
 
 def check_same_run(saved: Mapping[str, Any], current: Mapping[str, Any], allow_change: bool) -> None:
     """Compares what a state was saved with and what the run has now.
@@ -30,9 +32,7 @@ def check_same_run(saved: Mapping[str, Any], current: Mapping[str, Any], allow_c
         UserError: they differ in something that changes the training, and `allow_change` is not given; lists each key.
     """
     differences = list(_differences(saved["config"], current["config"]))
-    differences += [
-        (key, saved[key], current[key]) for key in ("global_batch_size", "num_samples") if saved[key] != current[key]
-    ]
+    differences += [(key, saved[key], current[key]) for key in _SIZES if saved[key] != current[key]]
     if not differences:
         return
     listed = "\n".join(f"  {key}: {before!r} in the checkpoint, {now!r} now" for key, before, now in differences)

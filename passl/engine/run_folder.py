@@ -109,6 +109,13 @@ class RunFolder:
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
+    def sync_lines(self) -> None:
+        """Makes the lines durable, so that no state on disk is ahead of them."""
+        for path in (self.metrics, self.evaluations):
+            if path.exists():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+
     def draw_curves(self) -> None:
         """Draws the curves of the run, and says where."""
         rows = read_lines(self.metrics)

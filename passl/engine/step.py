@@ -95,7 +95,7 @@ class TrainStep:
         factor = _common_factor(first_weights.numpy(), weights, parts) / self.loss_scale.value
         grad_norm = global_norm(gradients) * factor
         overflowed = not math.isfinite(grad_norm)
-        if overflowed and not self.loss_scale.active:
+        if overflowed and self.loss_scale.value <= 1.0:  # there is no smaller scale to try, or none at all
             self._stop("gradient norm", grad_norm, step, micro_batches)
         limit = self.optimizer.clip_grad_norm
         if limit is not None and grad_norm > limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -21,12 +22,12 @@ from passl.datasets import BadSampleLog, TrainLoader, build_transform, describe
 from passl.datasets.preprocess.transforms import train_transform
 from passl.engine.building import build_model, choose_device
 from passl.engine.evaluating import Evaluations
-from passl.engine.precision import check_precision
+from passl.engine.precision import autocast, check_precision
 from passl.engine.progress import Progress
 from passl.engine.resume import check_same_run
 from passl.engine.run_config import RunConfig
 from passl.engine.run_folder import RunFolder
-from passl.engine.step import TrainStep
+from passl.engine.step import StepResult, TrainStep
 from passl.tokenizers import build_tokenizer
 from passl.utils.env import environment_report
 from passl.utils.errors import UserError
@@ -34,6 +35,7 @@ from passl.utils.files import write_json, write_text
 from passl.utils.logging import get_logger
 from passl.utils.registry import DATASETS, OPTIMIZERS, SCHEDULES
 
+_SAME_WISH_SECONDS = 3.0
 # Peak rates above this are meant for training from scratch; with loaded weights they deserve a word.
 _SCRATCH_RATE = 2e-5
 
@@ -55,8 +57,12 @@ class RunOptions:
     allow_config_change: bool = False
 
 
-class Stopped(Exception):
-    """The run was asked to stop by a signal, and its state is saved."""
+class Stopped(BaseException):
+    """The run was asked to stop by a signal, and its state is saved.
+
+    No `Exception`, as KeyboardInterrupt is none: it is raised in the middle of whatever an evaluator does, and nothing on
+    its way may take it for a fault of a picture.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -93,7 +99,11 @@ class Trainer:
         self.train_step = TrainStep(self.model, self.optimizer, config.precision, config.seed)
         self.folder: Optional[RunFolder] = None
         self.first_step = 0
+        self.identity = self._identity()
+        self._environment = environment_report()
         self._signal: Optional[int] = None
+        self._signal_time = 0.0
+        self._is_saving = False
         self._may_leave = False
 
     # ------------------------------------------------------------------ building, in order
@@ -171,11 +181,12 @@ class Trainer:
         return "\n".join(lines)
 
     def dry_run(self) -> None:
-        """Computes the loss of one real batch and writes nothing."""
-        loader = self._loader(first_step=0)
-        batch = next(iter(loader))
+        """Computes the loss of one real batch, as the first process sees it, and writes nothing."""
+        batch = next(iter(self._loader(first_step=0)))
         with paddle.no_grad():
-            loss = self.model(batch)["loss"]
+            with autocast(self.config.precision):
+                features = self.model.features(batch)
+            loss = self.model.losses(features, batch)["loss"]
         self.log.info("%s\nfirst loss %.4f", self.describe(), float(loss))
 
     def run(self) -> Dict[str, Any]:
@@ -201,10 +212,12 @@ class Trainer:
                 self.folder.close()
 
     def _open_folder(self) -> None:
-        resume = self.options.resume
-        state = load_state(Path(resume).resolve()) if resume not in (None, "auto") else None
+        resume, state, is_own = self.options.resume, None, self.options.resume == "auto"
+        if resume not in (None, "auto"):
+            state = load_state(Path(resume).resolve())
+            is_own = Path(resume).resolve().parent == (self.output_dir / "checkpoints").resolve()
         if self.is_first:
-            self.folder = RunFolder(self.output_dir, resume=resume is not None)
+            self.folder = RunFolder(self.output_dir, resume=is_own)
         distributed.barrier()  # the others read what the first has cleaned up
         if resume == "auto":
             state = self._newest_state()
@@ -213,9 +226,20 @@ class Trainer:
         if self.is_first:
             self.folder.cut_back(self.first_step)
             write_text(self.output_dir / "config.yaml", config_room.to_yaml(self.config))
-            write_json(self.output_dir / "env.json", environment_report())
+            write_json(self.output_dir / "env.json", self._environment)
+        self._check_agreement()
         # Every process has the same weights by its seed, or has read the same file; the first one's word counts all the same.
         distributed.broadcast_tensors(self.model.state_dict().values())
+
+    def _check_agreement(self) -> None:
+        """Processes that see other data, or another run folder, would wait for each other for ever, or mix two runs."""
+        views = distributed.gather_objects([self.first_step, len(self.source), self.total_steps])
+        if any(view != views[0] for view in views):
+            raise UserError(
+                "the processes do not agree on (first step, samples, steps): "
+                + ", ".join(f"process {rank} {view}" for rank, view in enumerate(views))
+                + ". All need the same data, and the run folder on a file system that all share"
+            )
 
     def _newest_state(self) -> Optional[TrainingState]:
         checkpoints = self.output_dir / "checkpoints"
@@ -225,7 +249,7 @@ class Trainer:
         return load_newest_state(checkpoints)
 
     def _continue_from(self, state: TrainingState) -> None:
-        check_same_run(state.extra, self._identity(), self.options.allow_config_change)
+        check_same_run(state.extra, self.identity, self.options.allow_config_change)
         newer = [folder.name for step, folder in list_states(self.output_dir / "checkpoints") if step > state.step]
         if newer and self.options.resume != "auto":
             raise UserError(
@@ -235,7 +259,7 @@ class Trainer:
         load_into(self.model, state.weights, source="the checkpoint")
         self.optimizer.load_state_arrays(state.optimizer)
         self.train_step.loss_scale.load_state(state.extra["loss_scale"])
-        self.evaluations.load_state(state.extra["evaluations"])
+        self.evaluations.load_state(state.extra["evaluations"], best_stands=(self.output_dir / "best").is_dir())
         self.first_step = state.step
         self.log.info("continuing after step %d of %d", state.step, self.total_steps)
 
@@ -250,8 +274,8 @@ class Trainer:
         elif self.evaluations.due(self.first_step, self.total_steps):  # the kill may have come before measuring
             self._evaluate(self.first_step)
         batches = iter(self._loader(self.first_step)) if self.first_step < self.total_steps else iter(())
-        saved_step = self.first_step
         faults: List[Dict[str, Any]] = []
+        distributed.barrier()
         for step in range(self.first_step, self.total_steps):
             # One step.
             started = time.perf_counter()
@@ -265,18 +289,8 @@ class Trainer:
             # Looking at it.
             done = step + 1
             is_logged = done % config.log.every_steps == 0 or done == self.total_steps
-            is_saved = result.stop_requested or self._is_due(
-                done, config.checkpoint.every_steps, config.checkpoint.every_epochs
-            )
-            row = {
-                "step": done,
-                "epoch": done / self.steps_per_epoch,
-                **result.losses,
-                "lr": lr,
-                "grad_norm": result.grad_norm,
-                "samples_per_second": self.global_batch_size / elapsed,
-                "data_wait": waited / elapsed,
-            }
+            is_saved = result.stop_requested or done == self.total_steps or self._is_save_due(done)
+            row = self._row(done, result, lr, elapsed, waited)
             if is_logged and self.is_first:
                 folder.append(folder.metrics, row)
             progress.show(row, is_logged)
@@ -287,17 +301,28 @@ class Trainer:
                 faults.clear()
             if is_saved:
                 self._save(done)
-                saved_step = done
             if result.stop_requested:
                 progress.close()
-                distributed.barrier()
                 raise Stopped(self._signal or signal.SIGTERM)
             if self.evaluations.due(done, self.total_steps):
                 progress.pause()
                 self._evaluate(done)
         progress.close()
-        if saved_step != self.total_steps:
-            self._save(self.total_steps)
+
+    def _row(self, done: int, result: StepResult, lr: float, elapsed: float, waited: float) -> Dict[str, Any]:
+        """A line of metrics.jsonl."""
+        row = {
+            "step": done,
+            "epoch": done / self.steps_per_epoch,
+            **result.losses,
+            "lr": lr,
+            "grad_norm": result.grad_norm if math.isfinite(result.grad_norm) else None,
+            "samples_per_second": self.global_batch_size / elapsed,
+            "data_wait": waited / elapsed,
+        }
+        if self.train_step.loss_scale.active:
+            row["skipped_steps"] = self.train_step.loss_scale.num_skipped
+        return row
 
     def _loader(self, first_step: int) -> TrainLoader:
         data = self.config.data.train
@@ -315,17 +340,17 @@ class Trainer:
         )
 
     def _micro_batches(self, batch: Mapping[str, paddle.Tensor]) -> List[Dict[str, paddle.Tensor]]:
+        if self.config.accumulate == 1:
+            return [batch]
         size = self.config.data.train.batch_size
         return [
             {key: value[start : start + size] for key, value in batch.items()}
             for start in range(0, size * self.config.accumulate, size)
         ]
 
-    def _is_due(self, done: int, every_steps: Optional[int], every_epochs: Optional[int]) -> bool:
-        return bool(
-            (every_steps and done % every_steps == 0)
-            or (every_epochs and done % (every_epochs * self.steps_per_epoch) == 0)
-        )
+    def _is_save_due(self, done: int) -> bool:
+        steps, epochs = self.config.checkpoint.every_steps, self.config.checkpoint.every_epochs
+        return bool((steps and done % steps == 0) or (epochs and done % (epochs * self.steps_per_epoch) == 0))
 
     # ------------------------------------------------------------------ saving, measuring, leaving
 
@@ -335,30 +360,45 @@ class Trainer:
             "config": yaml.safe_load(config_room.to_yaml(self.config)),
             "global_batch_size": self.global_batch_size,
             "num_samples": len(self.source),
+            "data_fingerprint": self.source.fingerprint(),
+            # A tower whose rows depend on each other, or on what a process draws, computes something else when they are
+            # dealt out anew.
+            "num_processes": None if self.model.model.visual.row_independent else distributed.world_size(),
         }
 
     def _save(self, step: int) -> None:
-        """Writes the training state (the first process does; all hold the same)."""
+        """Writes the training state (the first process does; all hold the same, and wait for it)."""
+        self._is_saving = True
         if self.is_first:
+            self.folder.sync_lines()
             extra = {
-                **self._identity(),
+                **self.identity,
                 "loss_scale": self.train_step.loss_scale.state(),
                 "evaluations": self.evaluations.state(),
-                "environment": environment_report(),
+                "environment": self._environment,
             }
             activation = self.model.model.spec["architecture"]["activation"]
             state = TrainingState(
                 step, layer_arrays(self.model), self.optimizer.state_arrays(), extra, {"activation": activation}
             )
             save_state(self.folder.checkpoints, state, keep=self.config.checkpoint.keep)
+        distributed.barrier()
+        self._is_saving = False
 
     def _evaluate(self, step: int) -> None:
-        """Runs the evaluators that are due. A signal meanwhile saves and leaves at once: weights do not change here."""
+        """Runs the evaluators that are due. A signal meanwhile saves and leaves at once: weights do not change here.
+
+        Only a single process can leave alone; several agree on it in their next step.
+        """
         # Statistics of batch norms are each process's own while training; those of the first are saved and measured.
-        distributed.broadcast_tensors([value for value in self.model.state_dict().values() if value.stop_gradient])
-        self._may_leave = True
+        statistics = [t for name, t in self.model.state_dict().items() if name.endswith(("._mean", "._variance"))]
+        distributed.broadcast_tensors(statistics)
+        self._may_leave = distributed.world_size() == 1
         try:
+            if self._may_leave and self._signal is not None:
+                raise Stopped(self._signal)
             self.evaluations.run_due(step, self.total_steps, self.model.model, self.folder)
+            distributed.barrier()  # the first process may still be writing the best model
         except Stopped:
             self._save(step)
             raise
@@ -367,13 +407,19 @@ class Trainer:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM ask the run to stop after its step; a second one ends the process at once."""
+        """SIGINT and SIGTERM ask the run to stop after its step; one more ends the process at once.
+
+        Terminals, launchers and service managers send one wish to stop twice, so what follows within seconds, or while the
+        state is being saved, is taken for the same.
+        """
 
         def ask_to_stop(signum: int, _frame: object) -> None:
             if self._signal is not None:
-                signal.signal(signum, signal.SIG_DFL)
-                os.kill(os.getpid(), signum)
-            self._signal = signum
+                if not self._is_saving and time.monotonic() - self._signal_time > _SAME_WISH_SECONDS:
+                    signal.signal(signum, signal.SIG_DFL)
+                    os.kill(os.getpid(), signum)
+                return
+            self._signal, self._signal_time = signum, time.monotonic()
             if self._may_leave:
                 raise Stopped(signum)
 

@@ -151,6 +151,7 @@ class ZeroShot:
             best = best_classes(scores, k)  # [B, k]
             for index, label, top in zip(batch["index"].tolist(), batch["label"].tolist(), best.tolist()):
                 rows.append([index, label, *top])
+        distributed.barrier()  # shares may take unequally long
         everywhere = distributed.gather_objects({"rows": rows, "bad": bad})
         return self._result(predictor, everywhere)
 
@@ -186,7 +187,8 @@ class ZeroShot:
             "num_classes": num_classes,
             "preprocessing": self.data.transforms or predictor.model.spec["preprocessing"],
             "precision": "float32",
-            "weights_sha256": weights_hash(layer_arrays(predictor.model)),
+            # Only the first process writes results; the others spare themselves the copy of all weights.
+            "weights_sha256": weights_hash(layer_arrays(predictor.model)) if distributed.rank() == 0 else None,
         }
         confusion = confusion_matrix(best[:, 0], labels, num_classes)
         return ZeroShotResult(metrics, measured, confusion, self.class_names)

@@ -61,6 +61,8 @@ class AdamW:
             parameters, weight_decay, [GroupRule(**rule) if isinstance(rule, dict) else rule for rule in groups]
         )
         self.parameters = {name: tensor for name, tensor in parameters.items() if not tensor.stop_gradient}
+        # What was loaded and not yet used: Paddle 2.6.2 keeps it out of sight until the first step.
+        self._loaded: Dict[str, np.ndarray] = {}
         self._optimizer = paddle.optimizer.AdamW(
             learning_rate=self.peak_lr,
             beta1=betas[0],
@@ -74,6 +76,7 @@ class AdamW:
         """Updates the parameters from their gradients at the rate `lr` and forgets the gradients."""
         self._optimizer.set_lr(lr)
         self._optimizer.step()
+        self._loaded = {}
         self.clear_gradients()
 
     def clear_gradients(self) -> None:
@@ -81,7 +84,9 @@ class AdamW:
         self._optimizer.clear_grad(set_to_zero=False)
 
     def state_arrays(self) -> Dict[str, np.ndarray]:
-        """Both moments and both powers of the betas, named `<kind>/<parameter>`."""
+        """Both moments and both powers of the betas, named `<kind>/<parameter>`; empty before the first step."""
+        if self._loaded:
+            return dict(self._loaded)
         state = self._optimizer.state_dict()
         names = {tensor.name: name for name, tensor in self.parameters.items()}
         arrays = {}
@@ -104,7 +109,9 @@ class AdamW:
                     f"the optimizer's state {key!r} has shape {list(array.shape)}, the parameter {list(parameter.shape)}"
                 )
             state[f"{parameter.name}_{kind}"] = paddle.to_tensor(array)
-        missing = [name for name in self.parameters if arrays and f"{_STATE[0]}/{name}" not in arrays]
-        if missing:
-            raise UserError(f"the optimizer's state lacks the moments of {', '.join(missing[:10])}")
+        wanted = [f"{kind}/{name}" for kind in _STATE for name in self.parameters]
+        missing = [key for key in wanted if key not in arrays]
+        if missing and arrays:
+            raise UserError(f"the optimizer's state lacks {', '.join(missing[:10])}")
         self._optimizer.set_state_dict(state)
+        self._loaded = dict(arrays)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import paddle
+
+
+def process_store() -> Any:
+    """The key-value store that the processes of a run found each other by; `add(key, n)` returns the new sum."""
+    import paddle
+
+    return paddle.base.core.create_or_get_global_tcp_store()
 
 
 def has_fused_attention(query: paddle.Tensor) -> bool:

@@ -25,6 +25,11 @@ _MKL_PATHS = (("7", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _KEEP_BYTES = 2**31 - 1
 
+# The user's own number of threads. Paddle's import sets the variable to 1 when it is absent, so a 1 that is found after it
+# says nothing.
+_FOUND = os.environ.get(_THREADS)
+USERS_THREADS = None if "paddle" in sys.modules and _FOUND == "1" else _FOUND
+
 # None until `configure_cpu` ran; then what it set, in words, for `passl doctor`.
 _report: dict[str, str] = {}
 
@@ -86,12 +91,11 @@ def usable_cores() -> int:
 
 
 def _choose_threads(num_local_processes: int) -> str:
-    # Paddle's import sets OMP_NUM_THREADS to 1 when it is absent, so a 1 found after the import is not the user's word; and
-    # it prints a warning when the variable is greater than 1, so the number is told to Paddle itself.
-    if os.environ.get(_THREADS, "1") != "1" or (_THREADS in os.environ and "paddle" not in sys.modules):
-        return f"{_THREADS}={os.environ[_THREADS]} from the environment"
+    if USERS_THREADS is not None:
+        return f"{_THREADS}={USERS_THREADS} from the environment"
     import paddle
 
+    # Told to Paddle itself: it prints a warning when it finds the variable greater than 1.
     threads = max(1, usable_cores() // num_local_processes)
     paddle.base.core.set_num_threads(threads)
     return str(threads)

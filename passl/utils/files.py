@@ -61,6 +61,7 @@ def atomic_folder(path: PathLike) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{path.name}-", dir=path.parent))
+    replaced = path.with_name(f"{REPLACED}{path.name}")
     try:
         os.chmod(unfinished, 0o777 & ~_umask())
         yield unfinished
@@ -69,12 +70,13 @@ def atomic_folder(path: PathLike) -> Iterator[Path]:
                 with open(os.path.join(folder, name), "rb") as file:
                     os.fsync(file.fileno())
             sync_folder(folder)
-        replaced = path.with_name(f"{REPLACED}{path.name}")
+        _mend_replaced(replaced, path)
         if path.exists():
             os.rename(path, replaced)
         os.rename(unfinished, path)
     except BaseException:  # Ctrl-C too: what is unfinished does not stay behind
         shutil.rmtree(unfinished, ignore_errors=True)
+        _mend_replaced(replaced, path)
         raise
     sync_folder(path.parent)
     if replaced.exists():
@@ -88,10 +90,15 @@ def clean_after_kill(folder: PathLike) -> None:
     """
     folder = Path(folder)
     for entry in folder.glob(f"{REPLACED}*"):
-        target = folder / entry.name[len(REPLACED) :]
-        shutil.rmtree(entry) if target.exists() else os.rename(entry, target)
+        _mend_replaced(entry, folder / entry.name[len(REPLACED) :])
     for entry in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _mend_replaced(replaced: Path, path: Path) -> None:
+    """Ends a replacement that was broken off: the old folder goes if the new one stands, and comes back if not."""
+    if replaced.exists():
+        shutil.rmtree(replaced) if path.exists() else os.rename(replaced, path)
 
 
 def write_text(path: PathLike, text: str) -> None:

@@ -55,6 +55,17 @@ def gather_and_reduce():
     }
 
 
+def wait_for_the_first(seconds):
+    """Every process waits for the first, which comes late."""
+    import time
+
+    from passl import distributed
+
+    time.sleep(seconds if distributed.rank() == 0 else 0)
+    distributed.barrier()
+    return distributed.gather_objects(distributed.rank())
+
+
 def contrastive_gradients(cases, num_rows, local_negatives):
     """For each case (number format, temperature) the losses and all gradients of a small CLIP on this process's share."""
     if local_negatives:  # the control: what a loss that forgets the other processes would compute

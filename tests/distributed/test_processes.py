@@ -27,6 +27,11 @@ def test_collectives_over_two_processes():
     assert first["gradient"] == [[3.0, 3.0]] and second["gradient"] == [[30.0, 30.0]]
 
 
+@pytest.mark.slow
+def test_barrier_waits_longer_than_gloo_does():
+    assert processes.run_processes("wait_for_the_first", 2, seconds=35) == [[0, 1], [0, 1]]
+
+
 def relative_difference(gradient, reference):
     gradient, reference = np.array(gradient), np.array(reference)
     return np.linalg.norm(gradient - reference) / np.linalg.norm(reference)

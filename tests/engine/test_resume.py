@@ -101,13 +101,13 @@ def test_run_killed_inside_a_save_continues_bit_for_bit(run, whole):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("calls", [5, 17, 18, 19, 20, 21, 22, 23, 38, 40, 41, 42, 43, 44, 88, 89, 90])
-def test_kill_between_any_two_calls_of_a_save_leaves_a_state_to_continue_from(run, calls):
+def test_kill_between_any_two_calls_of_a_save_leaves_a_state_to_continue_from(run, whole, calls):
     process = run.start("--resume", "auto", program=KILL_AT_CALL.format(calls=calls))
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     before = len(run.rows())
     run.finish("--resume", "auto")
-    assert [row["step"] for row in run.rows()] == list(range(1, 25))
+    assert run.losses() == whole
     assert before >= 4
 
 
@@ -120,6 +120,31 @@ def test_damaged_checkpoint_is_named_and_the_one_before_is_used(run, train):
     assert code == 0 and "step-12: weights.safetensors was truncated or altered" in errors
     assert "continuing after step 8 of 12" in errors
     assert run.losses() == losses
+
+
+def test_damaged_newest_state_does_not_push_out_the_good_ones(run, train):
+    assert train("-o", "steps=12")[0] == 0
+    (run.output / "checkpoints" / "step-12" / "state.json").write_text("{")
+    code, _ = train("-o", "steps=12", "-o", "checkpoint.keep=1", "-o", "checkpoint.every_steps=2", "--resume", "auto")
+    assert code == 0
+    assert sorted(os.listdir(run.output / "checkpoints")) == ["latest", "step-12"]
+    assert train("-o", "steps=12", "--resume", "auto")[0] == 0
+
+
+def test_state_of_another_run_does_not_continue_in_a_folder_with_a_run(run, train):
+    assert train("-o", "steps=4")[0] == 0
+    assert train("-o", "steps=4", "--output-dir", run.folder / "other")[0] == 0
+    state = run.output / "checkpoints" / "step-4"
+    code, errors = train("-o", "steps=4", "--output-dir", run.folder / "other", "--resume", state)
+    assert code == 1 and "holds a run already" in errors
+
+
+def test_other_pictures_of_the_same_number_are_another_run(run, train):
+    assert train("-o", "steps=4")[0] == 0
+    for suffix in ("png", "txt"):
+        (run.pairs / f"07.{suffix}").rename(run.pairs / f"99.{suffix}")
+    code, errors = train("-o", "steps=4", "--resume", "auto")
+    assert code == 1 and "data_fingerprint" in errors
 
 
 def test_newest_states_are_kept_and_latest_points_to_the_newest(run, train):

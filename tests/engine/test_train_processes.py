@@ -26,6 +26,27 @@ def test_two_processes_train_as_one_does(run):
         np.testing.assert_allclose(weights(together)[name], array, atol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("both", [False, True])
+def test_signal_to_several_processes_saves_one_state(run, both):
+    """`both`: the launcher passes the signal on and the processes get one more, as other launchers do."""
+    two = ("--device", "cpu", "--num-procs", "2", "-o", "data.train.batch_size=4", "-o", "checkpoint.every_steps=null")
+    process = run.start(*two, "-o", "steps=100000")
+    while len(run.rows()) < 5:
+        assert process.poll() is None
+        time.sleep(0.002)
+    children = children_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    if both:
+        for child in children:
+            os.kill(child, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in ((130, 143) if both else (130,)), errors
+    states = [path.name for path in (run.output / "checkpoints").glob("step-*")]
+    assert states == [f"step-{len(run.rows())}"]
+    assert "Traceback" not in errors
+
+
 def children_of(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

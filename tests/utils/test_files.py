@@ -41,6 +41,31 @@ def test_atomic_folder_takes_the_place_of_an_older_one(tmp_path):
     assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["new"]
 
 
+def test_atomic_folder_ends_a_replacement_that_a_kill_broke_off(tmp_path):
+    for name in ("folder", ".replaced-folder"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("")
+    with atomic_folder(tmp_path / "folder") as folder:
+        (folder / "new").write_text("new")
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["new"]
+
+
+def test_atomic_folder_puts_the_old_one_back_when_the_last_move_fails(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").write_text("old")
+    rename = os.rename
+
+    def fail_for_the_new_one(source, target):
+        if ".unfinished-" in str(source):
+            raise OSError("no space left")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail_for_the_new_one)
+    with pytest.raises(OSError, match="no space"), atomic_folder(tmp_path / "folder") as folder:
+        (folder / "new").write_text("new")
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["old"]
+
+
 def test_clean_after_kill_removes_half_written_and_puts_back_what_was_moved_aside(tmp_path):
     (tmp_path / ".unfinished-step-3-x").mkdir()
     (tmp_path / ".unfinished-file-x").write_text("half")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Sequence as AbstractSequence
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 
@@ -20,6 +23,16 @@ class Sample(NamedTuple):
     label: Optional[int] = None
 
 
+class LazySamples(AbstractSequence):
+    """Samples that are read when they are asked for.
+
+    Attributes:
+        paths: the pictures' paths, known without reading a sample.
+    """
+
+    paths: List[str]
+
+
 class Source:
     """The samples of a data set, in an order that depends on nothing but the files.
 
@@ -35,3 +48,9 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def fingerprint(self) -> str:
+        """A SHA-256 of the pictures' file names in their order: what an index of a sample stands for."""
+        paths = self.samples.paths if isinstance(self.samples, LazySamples) else [s.image for s in self.samples]
+        names = "\n".join(os.path.basename(path) for path in paths)
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()

@@ -56,6 +56,7 @@ class _Pairs(Sequence[Sample]):
     def __init__(self, root: str, pairs: List[Tuple[str, str]]) -> None:
         self._root = root
         self._pairs = pairs
+        self.paths = [image for image, _ in pairs]
 
     def __len__(self) -> int:
         return len(self._pairs)
