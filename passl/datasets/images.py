@@ -25,7 +25,7 @@ import zlib
 from typing import Any, BinaryIO, Optional, Union
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from passl.utils.errors import UserError
 
@@ -53,6 +53,17 @@ _DAMAGE = (
 )
 
 _PILLOW = r"PIL\."
+# EXIF's tag of the orientation, and what undoes each of its values.
+_ORIENTATION = 0x0112
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -96,7 +107,7 @@ def load_image(source: Union[str, os.PathLike, BinaryIO], max_pixels: int = MAX_
                 raise BadImage(f"more than {max_pixels} pixels")
             # PNG and PGM have no more than 16 bits; older versions of Pillow show them in mode "I" all the same.
             is_sixteen_bit = image.mode == "I" and image.format in ("PNG", "PPM")
-            upright = ImageOps.exif_transpose(image)
+            upright = _upright(image)
             return _scale_sixteen_bits(upright) if is_sixteen_bit else to_rgb(upright)
     except BadImage as error:
         raise BadImage(error.reason, path) from None
@@ -107,6 +118,12 @@ def load_image(source: Union[str, os.PathLike, BinaryIO], max_pixels: int = MAX_
         raise BadImage(f"more than {min(max_pixels, most)} pixels", path) from None
     except _DAMAGE as error:
         raise BadImage(f"truncated or damaged ({type(error).__name__}: {_without_numbers(error)})", path) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture as its camera's orientation says. Only that tag is looked at: others may be nonsense and do no harm."""
+    method = _TRANSPOSITIONS.get(image.getexif().get(_ORIENTATION))
+    return image.copy() if method is None else image.transpose(method)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -143,6 +143,7 @@ class Trainer:
         self.transform = (
             train_transform(network.spec["preprocessing"]) if transforms is None else build_transform(transforms)
         )
+        self._loader(first_step=0)  # refuses data without captions before anything is written
 
     def _build_optimizer(self) -> None:
         self.optimizer = OPTIMIZERS.build(
@@ -174,7 +175,7 @@ class Trainer:
             f"model      {trained / 1e6:.2f} M parameters trained, {len(self.optimizer.frozen)} tensors frozen or buffers",
             f"data       {len(self.source)} samples, {self.steps_per_epoch} steps an epoch, global batch "
             f"{self.global_batch_size} "
-            f"({distributed.world_size()} processes)",
+            f"({distributed.world_size()} process{'es' * (distributed.world_size() > 1)})",
             f"length     {self.total_steps} steps, peak rate {self.optimizer.peak_lr:.3g}",
             f"device     {self.config.device}, {self.config.precision}",
         ]

@@ -8,7 +8,10 @@ import sys
 
 def get_logger() -> logging.Logger:
     """The project's logger. Nothing is printed by the library itself below warnings unless `show_messages` was called."""
-    return logging.getLogger("passl")
+    logger = logging.getLogger("passl")
+    if logger.level == logging.NOTSET:  # or what Paddle's import does to the root logger would count
+        logger.setLevel(logging.WARNING)
+    return logger
 
 
 def show_messages(level: int = logging.INFO) -> None:

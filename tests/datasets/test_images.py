@@ -279,15 +279,12 @@ def test_damaged_bytes_raise_nothing_but_bad_image(tmp_path, suffix):
         (0x8769, 9, b"\xff\xff\xff\xff"),  # a section before the beginning of the file
     ],
 )
-def test_exif_with_nonsense_beside_the_orientation_is_applied_or_a_bad_image(tmp_path, tag, kind, value):
+def test_exif_with_nonsense_beside_the_orientation_is_applied(tmp_path, tag, kind, value):
     count = 3 if kind == 2 else 1
     entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHI", tag, kind, count) + value
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
     path = saved(tmp_path, gradient(), "a.jpg", exif=exif)
-    try:
-        assert load_image(path).size == (30, 40)
-    except BadImage as error:
-        assert error.path == str(path)
+    assert load_image(path).size == (30, 40)
 
 
 def test_binary_file_is_read_too(tmp_path):
