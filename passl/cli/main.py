@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.util
 import os
@@ -46,7 +47,10 @@ def main(arguments: Optional[Sequence[str]] = None, command: Optional[str] = Non
         if parsed.debug:
             raise
         number = os.environ.get("PADDLE_TRAINER_ID", "0")
-        print(f"error{'' if number == '0' else f' (process {number})'}: {error}", file=sys.stderr)
+        remedy = (
+            ". Free some space; what was saved before stands" if getattr(error, "errno", None) == errno.ENOSPC else ""
+        )
+        print(f"error{'' if number == '0' else f' (process {number})'}: {error}{remedy}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -99,6 +99,8 @@ def _check_combinations(arguments: argparse.Namespace) -> None:
         raise UserError(
             "--evaluate-only measures the weights of --load and trains nothing; leave out --resume and --dry-run"
         )
+    if arguments.dry_run and arguments.resume is not None:
+        raise UserError("--dry-run tries a run from its beginning; leave out --resume")
     if arguments.load is not None and arguments.resume not in (None, "auto"):
         raise UserError("--load starts from weights and --resume PATH continues a run; give one of them")
 

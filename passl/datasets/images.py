@@ -122,7 +122,7 @@ def load_image(source: Union[str, os.PathLike, BinaryIO], max_pixels: int = MAX_
 
 def _upright(image: Image.Image) -> Image.Image:
     """The picture as its camera's orientation says. Only that tag is looked at: others may be nonsense and do no harm."""
-    method = _TRANSPOSITIONS.get(image.getexif().get(_ORIENTATION))
+    method = _TRANSPOSITIONS.get(image.getexif().get(_ORIENTATION, 1))
     return image.copy() if method is None else image.transpose(method)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from passl.utils.processes import die_with_parent
+
 
 def rank() -> int:
     """This process's number, 0 to `world_size() - 1`."""
@@ -36,6 +38,7 @@ def start(device: str) -> None:
     import paddle
     import paddle.distributed as dist
 
+    die_with_parent(os.getppid())  # other launchers do not take their processes along when they are killed
     paddle.disable_signal_handler()  # it prints a stack of C++ for every SIGTERM
     if device == "cpu":
         os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")

@@ -32,7 +32,7 @@ def evaluate_only(config: RunConfig, output_dir: Path, weights: Optional[str], p
     expected = config.expect and config.expect.metric
     evaluations = Evaluations(config.evaluate, config.data.eval, steps_per_epoch=1, expected=expected)
     model = build_model(config.model, config.seed, weights, partial)
-    folder = RunFolder(output_dir, resume=True) if distributed.rank() == 0 else None
+    folder = RunFolder(output_dir, resume=False) if distributed.rank() == 0 else None
     try:
         evaluations.run_all(model.model, folder)
         if folder is not None:

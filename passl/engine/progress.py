@@ -28,7 +28,7 @@ class Progress:
             total=total_steps,
             initial=first_step,
             disable=silent or not sys.stderr.isatty(),
-            bar_format="{n_fmt}/{total_fmt} |{bar:20}| {desc} · {elapsed}<{remaining}",
+            bar_format="{n_fmt}/{total_fmt} {desc} {remaining} left {bar}",  # the bar takes what a wide terminal has left
             ncols=shutil.get_terminal_size((120, 20)).columns,  # tqdm shows nothing where the width is unknown
             leave=False,
         )
@@ -42,7 +42,9 @@ class Progress:
             + (f" · temp {row['logit_scale']:.1f}" if "logit_scale" in row else "")
             + f" · {row['samples_per_second']:.0f} img/s · data {row['data_wait']:.0%}"
         )
-        self._bar.set_description_str(text, refresh=False)
+        # Without the marks between them the numbers fit into 80 columns.
+        short = text.partition(" · ")[2].replace(" · ", " ").replace(" img/s", "/s")
+        self._bar.set_description_str(short, refresh=False)
         self._bar.update(1)
         if is_logged and self._bar.disable and not self.silent:
             done = row["step"] - self._first_step

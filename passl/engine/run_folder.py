@@ -10,6 +10,7 @@ from typing import IO, Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
+from passl.checkpoint.training_state import list_states
 from passl.evaluation.plots import plot_confusion, plot_curves
 from passl.utils.errors import UserError
 from passl.utils.files import atomic_file, clean_after_kill, write_json
@@ -37,9 +38,11 @@ class RunFolder:
             raise UserError(
                 f"the output folder {self.path} (or a part of its path) is a file; give another --output-dir"
             ) from None
-        except PermissionError:
-            raise UserError(f"the output folder {self.path} cannot be written to; give another --output-dir") from None
-        if not resume and (self.checkpoints.exists() or self.metrics.exists()):
+        except OSError as error:
+            raise UserError(
+                f"the output folder {self.path} cannot be written to ({error.strerror}); give another --output-dir"
+            ) from None
+        if not resume and (list_states(self.checkpoints) or read_lines(self.metrics)):
             self.close()
             raise UserError(
                 f"{self.path} holds a run already; give --resume auto to continue it, or another --output-dir"
@@ -99,6 +102,8 @@ class RunFolder:
         Evaluations of `step` itself come after its state: they are measured again.
         """
         for path, last in ((self.metrics, step), (self.evaluations, step - 1)):
+            if not path.exists():
+                continue
             rows = [row for row in read_lines(path) if row["step"] <= last]
             with atomic_file(path) as file:
                 for row in rows:

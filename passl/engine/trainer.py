@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import signal
@@ -125,8 +126,11 @@ class Trainer:
                 "micro-batches); lower data.train.batch_size"
             )
         self.total_steps = self.config.steps or self.config.epochs * self.steps_per_epoch
-        for finding in describe(self.source)["warnings"]:
+        findings = describe(self.source)
+        for finding in findings["warnings"]:
             self.log.warning("%s", finding)
+        for note in findings["notes"]:
+            self.log.info("note: %s", note)
 
     def _build_model(self) -> None:
         self.model = build_model(self.config.model, self.config.seed, self.options.load, self.options.partial)
@@ -149,6 +153,9 @@ class Trainer:
         self.optimizer = OPTIMIZERS.build(
             self.config.optimizer, dict(self.model.named_parameters()), self.global_batch_size
         )
+        for layer in self.model.sublayers():
+            if isinstance(layer, paddle.nn.BatchNorm2D) and layer.weight.stop_gradient:
+                layer.eval()  # frozen means its statistics too
         self.schedule = SCHEDULES.build(self.config.schedule, self.total_steps)
         stated, used = self.config.optimizer["lr"], self.optimizer.peak_lr
         if used != stated:
@@ -271,7 +278,9 @@ class Trainer:
         )
         progress = Progress(self.total_steps, self.first_step, self.steps_per_epoch, silent=not self.is_first)
         if self.first_step == 0:
+            self._may_leave = distributed.world_size() == 1
             self.evaluations.run_before_training(self.model.model, folder)
+            self._may_leave = False
         elif self.evaluations.due(self.first_step, self.total_steps):  # the kill may have come before measuring
             self._evaluate(self.first_step)
         batches = iter(self._loader(self.first_step)) if self.first_step < self.total_steps else iter(())
@@ -298,8 +307,16 @@ class Trainer:
 
             # Saving, measuring, leaving.
             if is_logged or is_saved:
+                known = len(bad_samples)
                 bad_samples.add([fault for part in distributed.gather_objects(faults) for fault in part])
                 faults.clear()
+                if len(bad_samples) > known:
+                    self.log.warning(
+                        "%d of %d samples could not be used so far; see %s",
+                        len(bad_samples),
+                        len(self.source),
+                        bad_samples.path,
+                    )
             if is_saved:
                 self._save(done)
             if result.stop_requested:
@@ -309,6 +326,8 @@ class Trainer:
                 progress.pause()
                 self._evaluate(done)
         progress.close()
+        if self._signal is not None:  # it came after the last step
+            raise Stopped(self._signal)
 
     def _row(self, done: int, result: StepResult, lr: float, elapsed: float, waited: float) -> Dict[str, Any]:
         """A line of metrics.jsonl."""
@@ -378,10 +397,8 @@ class Trainer:
                 "evaluations": self.evaluations.state(),
                 "environment": self._environment,
             }
-            activation = self.model.model.spec["architecture"]["activation"]
-            state = TrainingState(
-                step, layer_arrays(self.model), self.optimizer.state_arrays(), extra, {"activation": activation}
-            )
+            spec = json.dumps(self.model.model.spec)
+            state = TrainingState(step, layer_arrays(self.model), self.optimizer.state_arrays(), extra, {"spec": spec})
             save_state(self.folder.checkpoints, state, keep=self.config.checkpoint.keep)
         distributed.barrier()
         self._is_saving = False
@@ -421,6 +438,7 @@ class Trainer:
                     os.kill(os.getpid(), signum)
                 return
             self._signal, self._signal_time = signum, time.monotonic()
+            self.log.info("%s: stopping after this step", signal.Signals(signum).name)
             if self._may_leave:
                 raise Stopped(signum)
 

@@ -116,6 +116,13 @@ class ZeroShot:
             raise UserError(
                 f"evaluator {self.label!r} has {len(self.class_names)} class names, and its data has {num_classes} classes"
             )
+        if in_data is not None and not {*map(str.lower, in_data)} & {*map(str.lower, self.class_names)}:
+            get_logger().warning(
+                "%s: none of the class names (%s, ...) is one of the data's (%s, ...); is it the right list?",
+                self.label,
+                self.class_names[0],
+                in_data[0],
+            )
         if in_data is not None and self.class_names != list(in_data) and sorted(self.class_names) == sorted(in_data):
             raise UserError(
                 f"evaluator {self.label!r} has the class names of its data in another order; leave class_names out to take "
@@ -185,6 +192,7 @@ class ZeroShot:
             "num_bad_samples": len(bad),
             "templates": self.templates,
             "num_classes": num_classes,
+            "class_names": self.class_names,
             "preprocessing": self.data.transforms or predictor.model.spec["preprocessing"],
             "precision": "float32",
             # Only the first process writes results; the others spare themselves the copy of all weights.

@@ -25,10 +25,11 @@ _MKL_PATHS = (("7", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _KEEP_BYTES = 2**31 - 1
 
-# The user's own number of threads. Paddle's import sets the variable to 1 when it is absent, so a 1 that is found after it
-# says nothing.
+# The user's own number of threads. Paddle's import sets the variable to 1 when it is absent, so a 1 that is found after it, or
+# in a process that Paddle's launcher started, says nothing.
 _FOUND = os.environ.get(_THREADS)
-USERS_THREADS = None if "paddle" in sys.modules and _FOUND == "1" else _FOUND
+_MAY_BE_PADDLES = "paddle" in sys.modules or "PADDLE_TRAINERS_NUM" in os.environ
+USERS_THREADS = None if _FOUND == "1" and _MAY_BE_PADDLES else _FOUND
 
 # None until `configure_cpu` ran; then what it set, in words, for `passl doctor`.
 _report: dict[str, str] = {}

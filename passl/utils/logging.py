@@ -9,8 +9,8 @@ import sys
 def get_logger() -> logging.Logger:
     """The project's logger. Nothing is printed by the library itself below warnings unless `show_messages` was called."""
     logger = logging.getLogger("passl")
-    if logger.level == logging.NOTSET:  # or what Paddle's import does to the root logger would count
-        logger.setLevel(logging.WARNING)
+    if logger.level == logging.NOTSET:  # the one line of each load belongs to what people should see
+        logger.setLevel(logging.INFO)
     return logger
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Callable, Dict, Optional, Tuple
+from typing import Annotated, Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 from passl.checkpoint import LoadReport, is_model_folder, read_metadata, read_spec, read_weights
 from passl.config import build
@@ -84,8 +85,17 @@ def load_pretrained(model: CLIP, path: PathLike, partial: bool = False) -> LoadR
             ".pdparams file, a folder that save_pretrained wrote, a training checkpoint; published weights are not "
             "downloaded by name yet"
         )
+    recorded = _recorded_spec(Path(path))
+    differences = [] if partial else list(_differences(recorded, model.spec))
+    if differences:
+        raise UserError(
+            f"{path} was saved by a model that computes something else:\n"
+            + "\n".join(f"  {key}: {theirs!r} there, {ours!r} in this model" for key, theirs, ours in differences)
+            + "\nBuild the model that the weights belong to, or take over what fits with --partial (partial=True)"
+        )
+    activation = recorded.get("architecture", {}).get("activation")
     report, family = model.load_weights(
-        read_weights(path), source=os.fspath(path), partial=partial, activation=_recorded_activation(Path(path))
+        read_weights(path), source=os.fspath(path), partial=partial, activation=activation
     )
     get_logger().info("loaded %s (layout %s, activation %s)", path, family, model.spec["architecture"]["activation"])
     if partial:
@@ -93,10 +103,20 @@ def load_pretrained(model: CLIP, path: PathLike, partial: bool = False) -> LoadR
     return report
 
 
-def _recorded_activation(path: Path) -> Optional[str]:
-    """The activation written down with our own weights: in their model folder, or in the header of the file."""
+def _recorded_spec(path: Path) -> Dict[str, Any]:
+    """The specification written down with our own weights, in their model folder or the header of the file; else {}."""
     for folder in (path, path.parent):
         if folder.is_dir() and is_model_folder(folder):
-            architecture: Dict[str, Any] = read_spec(folder).get("architecture", {})
-            return architecture.get("activation")
-    return read_metadata(path).get("activation") if path.is_dir() or path.suffix == ".safetensors" else None
+            return read_spec(folder)
+    metadata = read_metadata(path) if path.is_dir() or path.suffix == ".safetensors" else {}
+    if "spec" in metadata:
+        return json.loads(metadata["spec"])
+    return {"architecture": {"activation": metadata["activation"]}} if "activation" in metadata else {}
+
+
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[Tuple[str, Any, Any]]:
+    """What differs in architecture and preprocessing, beyond the shapes that strict loading compares anyway."""
+    for section in ("architecture", "preprocessing"):
+        for key, value in theirs.get(section, {}).items():
+            if value != ours[section].get(key):
+                yield f"{section}.{key}", value, ours[section].get(key)

@@ -214,7 +214,7 @@ def test_weights_of_another_activation_are_refused_and_both_are_named(measured, 
     assert command("train", "-c", measured.config, "-o", "steps=1", "--output-dir", measured.output)[0] == 0
     for weights in (tmp_path / "model", passl_file, measured.output / "checkpoints" / "latest"):
         result, errors = measured.measure(weights, "-o", "model.architecture.activation=gelu", expected=1)
-        assert result is None and "was trained with activation 'quick_gelu' and this model has 'gelu'" in errors
+        assert result is None and "activation" in errors and "'quick_gelu'" in errors and "'gelu'" in errors
 
 
 def test_partial_takes_what_fits_and_prints_a_table_of_the_rest(measured, tmp_path):

@@ -97,7 +97,7 @@ def test_command_of_the_pages_is_one_that_exists(words, clone):
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
     elif words[0] == "pip":
-        assert words[1:3] == ["install", "-r"] and (clone / words[3]).is_file()
+        assert words[1] == "install" and (words[2:4] == ["-e", "."] or (clone / words[3]).is_file())
     else:
         command, arguments = passl_arguments(words)
         parsed = _parser(command).parse_args(arguments)
@@ -120,6 +120,8 @@ def test_links_lead_somewhere():
     links = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)#\s]+)", BLOCK.sub("", PAGES[page]))]
     assert len(links) > 10
     for page, link in links:
+        if link == "https://passl.bj.bcebos.com/models/ViT-B-32.pdparams":  # the address in PASSL's own document
+            continue
         assert (ROOT / page).parent.joinpath(link).exists(), f"{page}: {link}"
 
 

@@ -104,8 +104,17 @@ def test_folder_without_a_model_is_refused(tmp_path):
 
 
 def test_folder_serves_as_weights_of_a_named_model(folder):
-    model = small("ViT-B-32-quickgelu", pretrained=folder)
+    same = {"image_mean": (0.5, 0.5, 0.5), "image_resize_mode": "squash"}
+    model = small("ViT-B-32-quickgelu", pretrained=folder, **same)
     assert_same_weights(model, passl.create_model(folder))
+
+
+def test_weights_of_other_preprocessing_or_heads_are_refused_with_the_differences(folder):
+    with pytest.raises(UserError, match=r"preprocessing.mean: \[0.5, 0.5, 0.5\] there, \[0.48"):
+        small("ViT-B-32-quickgelu", pretrained=folder)
+    same = {"image_mean": (0.5, 0.5, 0.5), "image_resize_mode": "squash"}
+    with pytest.raises(UserError, match="architecture.transformer_heads: "):
+        small("ViT-B-32-quickgelu", pretrained=folder, transformer_heads=1, **same)
 
 
 def test_other_weights_take_the_place_of_a_folders_own(folder, tmp_path):
@@ -144,16 +153,15 @@ def test_passl_file_is_refused_by_a_gelu_name(tmp_path):
 
 
 def test_folder_of_another_activation_is_refused(folder):
-    with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has 'gelu'"):
-        small("ViT-B-32", pretrained=folder)
-    with pytest.raises(UserError, match="'quick_gelu' and this model has 'gelu'"):
-        small("ViT-B-32", pretrained=folder / "model.safetensors")
+    for path in (folder, folder / "model.safetensors"):
+        with pytest.raises(UserError, match="architecture.activation: 'quick_gelu' there, 'gelu' in this model"):
+            small("ViT-B-32", pretrained=path)
 
 
 def test_activation_in_a_files_header_counts(tmp_path):
     path = tmp_path / "weights.safetensors"
     write_weights(path, layer_arrays(small()), metadata={"activation": "gelu"})
-    with pytest.raises(UserError, match="trained with activation 'gelu' and this model has 'quick_gelu'"):
+    with pytest.raises(UserError, match="architecture.activation: 'gelu' there, 'quick_gelu' in this model"):
         small("ViT-B-32-quickgelu", pretrained=path)
 
 

@@ -13,7 +13,10 @@ def check_folder(root: str, expected: str) -> str:
     """`root`, if it is a folder; otherwise a `UserError` that says what is expected in it."""
     if not os.path.isdir(root):
         what = "is not a folder" if os.path.exists(root) else "does not exist"
-        raise UserError(f"the data folder {root} {what}; expected: {expected}")
+        raise UserError(
+            f"the data folder {root} {what}; expected: {expected}. `passl data prepare NAME` writes known sets: digits, "
+            "food101, skimage-pairs"
+        )
     return os.fspath(root)
 
 

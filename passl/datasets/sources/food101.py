@@ -129,9 +129,26 @@ def read_classes(folder: str) -> List[str]:
     for name in sorted(folders - set(classes)):
         raise UserError(f"{images} has the folder {name!r}, a class that is missing in {path}.{nearest(name, classes)}")
     labels = os.path.join(folder, "meta", "labels.txt")
-    if os.path.exists(labels) and len(read_names(labels)) != len(classes):
-        raise UserError(f"{labels} has {len(read_names(labels))} classes, and {path} has {len(classes)}")
+    if os.path.exists(labels):
+        _check_labels(labels, path, classes)
     return classes
+
+
+def _check_labels(labels: str, path: str, classes: List[str]) -> None:
+    """The readable names must be those of the classes, but for case, spaces and signs."""
+    names = read_names(labels)
+    if len(names) != len(classes):
+        raise UserError(f"{labels} has {len(names)} classes, and {path} has {len(classes)}")
+    known = {_letters(name) for name in classes}
+    for number, name in enumerate(names, start=1):
+        if _letters(name) not in known:
+            raise UserError(
+                f"{labels}:{number}: class {name!r} is not in {path}.{nearest(name, map(readable, classes))}"
+            )
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def missing_message(root: str, split: str, layout: str) -> str:

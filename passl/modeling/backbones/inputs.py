@@ -22,7 +22,8 @@ def check_image(image: paddle.Tensor, size: int) -> None:
     if len(image.shape) != 4 or list(image.shape[1:]) != [3, size, size]:
         raise UserError(
             f"images are [B, 3, {size}, {size}] for this model, not {list(image.shape)}; "
-            "the transform of `passl.create_model_and_transforms` makes them so, and `paddle.stack` a batch of them"
+            "the transform of `passl.create_model_and_transforms` makes them so: "
+            "`paddle.to_tensor(numpy.stack([transform(picture), ...]))`"
         )
     if image.dtype not in _FLOATS:
         raise UserError(

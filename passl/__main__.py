@@ -1,0 +1,8 @@
+"""`python -m passl`."""
+
+import sys
+
+from passl.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
