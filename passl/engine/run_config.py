@@ -89,7 +89,8 @@ class RunConfig:
         output_dir: the run folder; null makes it `outputs/` + the config's path below `configs/`.
         device: where to compute.
         precision: number format of the towers; bfloat16 and float16 need a GPU. Losses are float32 always.
-        accumulate: micro-batches per step, each of `data.train.batch_size` samples per process.
+        accumulate: micro-batches per step, each of `data.train.batch_size` samples per process. For losses that are means
+            over rows; CLIPHead's compares the rows of a whole batch with each other, and more than 1 is refused.
         checkpoint: when the training state is saved.
         log: what is written while training.
         evaluate: evaluators, each with its interval.
