@@ -106,10 +106,12 @@ def test_notebook_is_stored_without_outputs():
     assert all(not cell.outputs and cell.execution_count is None for cell in cells)
 
 
+@pytest.mark.slow
 def test_notebook_runs_in_this_python(without_weights):
     assert without_weights.facts["python"] == sys.executable
 
 
+@pytest.mark.slow
 def test_notebook_shows_its_three_figures(without_weights):
     pictures = {
         name: sum("image/png" in output.get("data", {}) for output in cell.outputs)
@@ -118,29 +120,34 @@ def test_notebook_shows_its_three_figures(without_weights):
     assert {name: count for name, count in pictures.items() if count} == {"pictures": 1, "cosines": 1, "bars": 1}
 
 
+@pytest.mark.slow
 def test_notebook_without_weights_says_so_wherever_it_shows_numbers(without_weights):
     for cell in ("weights", "short", "load", "zero-shot", "one-call"):
         assert WARNING in without_weights.text(cell), cell
     assert all(WARNING in title for title in without_weights.facts["titles"])
 
 
+@pytest.mark.slow
 def test_notebook_compares_every_text_with_every_picture(without_weights):
     similarity = np.array(without_weights.facts["similarity"])
     assert similarity.shape == (8, 8)
     assert np.abs(similarity).max() <= 1 and np.unique(similarity).size > 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["image_lengths", "text_lengths", "class_lengths"])
 def test_notebook_features_have_unit_length(without_weights, what):
     assert np.allclose(without_weights.facts[what], np.ones(8), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_notebook_probabilities_sum_to_one(without_weights):
     probabilities = np.array(without_weights.facts["probabilities"])
     assert probabilities.shape == (8, 8) and probabilities.min() > 0
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_notebook_step_by_step_equals_the_predictor(without_weights):
     facts = without_weights.facts
     assert facts["same_tokens"]

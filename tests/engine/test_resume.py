@@ -154,7 +154,9 @@ def test_newest_states_are_kept_and_latest_points_to_the_newest(run, train):
     assert os.readlink(checkpoints / "latest") == "step-24"
 
 
-@pytest.mark.parametrize("signum, expected", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "signum, expected", [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_signal_saves_one_state_and_exits_with_its_code(run, whole, signum, expected):
     arguments = ("-o", "checkpoint.every_steps=null", "-o", "data.train.num_workers=2")
     process = run.start(*arguments)
