@@ -52,6 +52,23 @@ def atomic_file(path: PathLike) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
+def atomic_path(path: PathLike) -> Iterator[Path]:
+    """Yields another path of the same name; the file written there becomes `path` when the block ends without an exception.
+
+    For writers that take a path, and for what has to be looked at before it takes its place.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{path.name}-", dir=path.parent))
+    try:
+        yield folder / path.name
+        os.replace(folder / path.name, path)
+    finally:  # Ctrl-C too: what is unfinished does not stay behind
+        shutil.rmtree(folder, ignore_errors=True)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
 def atomic_folder(path: PathLike) -> Iterator[Path]:
     """Yields an empty folder that becomes `path` when the block ends without an exception.
 

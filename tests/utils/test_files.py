@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from passl.utils.files import atomic_file, atomic_folder, clean_after_kill, sha256, write_json, write_text
+from passl.utils.files import atomic_file, atomic_folder, atomic_path, clean_after_kill, sha256, write_json, write_text
 
 
 def test_atomic_file_replaces_the_old_content(tmp_path):
@@ -81,3 +81,20 @@ def test_clean_after_kill_removes_half_written_and_puts_back_what_was_moved_asid
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     assert sha256(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_atomic_path_becomes_the_file_when_all_went_well(tmp_path):
+    path = tmp_path / "deep" / "file.bin"
+    with atomic_path(path) as unfinished:
+        assert unfinished.name == "file.bin" and not path.exists()
+        unfinished.write_text("new")
+    assert path.read_text() == "new" and os.listdir(path.parent) == ["file.bin"]
+
+
+def test_atomic_path_keeps_the_old_file_when_the_block_fails(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(path) as unfinished:
+        unfinished.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
