@@ -1,9 +1,11 @@
-"""Cleaning of captions before they are cut into words, as CLIP does it."""
+"""Cleaning of captions before they are cut into words: CLIP's, and the ways of other models by name."""
 
 from __future__ import annotations
 
 import html
 import re
+import string
+from typing import Callable, Dict
 
 import ftfy
 import regex
@@ -33,3 +35,28 @@ def words(text: str) -> list[str]:
     if _NEEDS_FIXING.search(text) is None:
         return text.lower().split()
     return whitespace_clean(basic_clean(text)).lower().split(" ")
+
+
+def _spaced(text: str) -> str:
+    """The text with single spaces between its words. Unlike `whitespace_clean`, control characters may be spaces too."""
+    return " ".join(text.split())
+
+
+def _plain(text: str) -> str:
+    """The text in lower case, without ASCII punctuation, with single spaces between its words."""
+    return _spaced(text.translate(_NO_PUNCTUATION).lower())
+
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+# How a caption is cleaned, by name. The first four are open_clip's; the last two are those of transformers' tokenizers
+# for SigLIP, which mend nothing. (SiglipTokenizer joins words at an underscore; in training it was a space, as in
+# "canonicalize". Siglip2Tokenizer lowers each letter by itself.)
+CLEANING: Dict[str, Callable[[str], str]] = {
+    "none": str,
+    "whitespace": lambda text: _spaced(basic_clean(text)),
+    "lower": lambda text: _spaced(basic_clean(text)).lower(),
+    "canonicalize": lambda text: _plain(basic_clean(text).replace("_", " ")),
+    "siglip": _plain,
+    "siglip2": lambda text: "".join(map(str.lower, text)),
+}

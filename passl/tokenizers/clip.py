@@ -1,20 +1,17 @@
-"""Batches of captions as rows of ids: start mark, text, end mark, zeros."""
+"""CLIP's tokenizer: rows of start mark, text, end mark, zeros."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Sequence, Tuple, Union
 
-import numpy as np
-
+from passl.tokenizers.base import Tokenizer, as_tensor, as_texts, checked_length, cut, padded
 from passl.tokenizers.bpe import BUNDLED_VOCABULARY, VOCABULARY_NOTICE
 from passl.tokenizers.simple import END, START, SimpleTokenizer
 from passl.utils.errors import UserError
-from passl.utils.files import PathLike, atomic_file
-from passl.utils.logging import get_logger
-from passl.utils.registry import nearest
+from passl.utils.files import PathLike, atomic_file, write_json, write_text
+from passl.utils.registry import TOKENIZERS
 
 if TYPE_CHECKING:
     import paddle
@@ -37,8 +34,8 @@ def tokenize(texts: Union[str, Sequence[str]], context_length: int = 77, truncat
     Raises:
         UserError: a caption needs more than `context_length` tokens and `truncate` is false.
     """
-    texts, context_length = _as_texts(texts), _checked_length(context_length)
-    rows = _encode(texts)
+    texts, context_length = as_texts(texts), checked_length(context_length)
+    rows = [_framed(text) for text in texts]
     too_long = [index for index, row in enumerate(rows) if len(row) > context_length]
     if too_long and not truncate:
         index = too_long[0]
@@ -48,45 +45,22 @@ def tokenize(texts: Union[str, Sequence[str]], context_length: int = 77, truncat
             f"{context_length} tokens{more}: {texts[index]!r:.80}. Tokens are pieces of words, not letters. "
             "Shorten it, or pass truncate=True to cut it"
         )
-    return _tensor(_padded(rows, context_length))
+    return as_tensor(padded([cut(row, context_length)[0] for row in rows], context_length))
 
 
-class ClipTokenizer:
-    """The tokenizer of a CLIP model: captions to int64 ids [N, L].
+@TOKENIZERS.register()
+class ClipTokenizer(Tokenizer):
+    """The tokenizer of OpenAI's CLIP and of most models after it, with the bundled vocabulary.
 
-    Long captions are cut and keep their end mark; the first such batch is reported once, and all are counted in
-    `num_truncated`. The object is small and can be sent to other processes: the vocabulary is read on first use there.
-
-    Args:
-        context_length: L, marks included.
+    Long captions are cut and keep their end mark.
 
     Example:
         >>> ClipTokenizer(context_length=8).ids(["a cat"])
         array([[49406,   320,  2368, 49407,     0,     0,     0,     0]])
     """
 
-    def __init__(self, context_length: int = 77) -> None:
-        self.context_length = _checked_length(context_length)
-        self.num_truncated = 0
-
-    def __call__(self, texts: Union[str, Sequence[str]]) -> paddle.Tensor:
-        """The ids as a Paddle tensor, int64 [N, L]."""
-        return _tensor(self.ids(texts))
-
-    def ids(self, texts: Union[str, Sequence[str]]) -> np.ndarray:
-        """The ids as a NumPy array, int64 [N, L]; works without Paddle, in the workers of a loader for instance."""
-        rows = _encode(_as_texts(texts))
-        too_long = sum(len(row) > self.context_length for row in rows)
-        if too_long and not self.num_truncated:
-            get_logger().warning(
-                "%d of %d texts have more than %d tokens and were cut (the end mark is kept); "
-                "further ones are counted but not reported",
-                too_long,
-                len(rows),
-                self.context_length,
-            )
-        self.num_truncated += too_long
-        return _padded(rows, self.context_length)
+    def _encode(self, text: str) -> Tuple[List[int], bool]:
+        return cut(_framed(text), self.context_length)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of one row of ids, marks and padding left out."""
@@ -105,9 +79,22 @@ class ClipTokenizer:
         return bundled_tokenizer().vocab_size
 
     @property
-    def spec(self) -> dict:
+    def spec(self) -> Dict[str, Any]:
         """What `build_tokenizer` needs to make this tokenizer again."""
         return {"name": "ClipTokenizer", "context_length": self.context_length}
+
+    def attach(self, folder: PathLike) -> None:
+        """Takes note of the model folder it comes with: a vocabulary in it must be CLIP's own.
+
+        Raises:
+            UserError: it is another one.
+        """
+        vocabulary = Path(folder) / BUNDLED_VOCABULARY.name
+        if vocabulary.exists() and vocabulary.read_bytes() != BUNDLED_VOCABULARY.read_bytes():
+            raise UserError(
+                f"{vocabulary} is not the vocabulary of CLIP: it is damaged or another tokenizer's, and the model "
+                "would be given wrong ids. Restore the file, or delete it to use the bundled one"
+            )
 
     def save(self, folder: PathLike) -> None:
         """Puts the vocabulary and its licence into `folder`, so that a model folder holds all a program needs."""
@@ -115,73 +102,25 @@ class ClipTokenizer:
             with atomic_file(Path(folder) / source.name) as file:
                 file.write(source.read_bytes())
 
-    def __repr__(self) -> str:
-        return f"ClipTokenizer(context_length={self.context_length})"
+    def save_huggingface(self, folder: PathLike) -> None:
+        """Puts into `folder` the files from which transformers makes its CLIPTokenizer.
+
+        Its ids are equal to ours on clean text: transformers neither mends broken encodings nor resolves HTML entities.
+        Its rows are filled up with the end mark, as those of OpenAI's published folders are, where ours have zeros; a
+        model reads its features at the first end mark, so both give the same.
+        """
+        simple = bundled_tokenizer()
+        folder = Path(folder)
+        write_json(folder / "vocab.json", simple.encoder)
+        merges = "\n".join(" ".join(pair) for pair in simple.bpe_ranks)
+        write_text(folder / "merges.txt", f"#version: 0.2\n{merges}\n")
+        tokens = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+        write_json(folder / "special_tokens_map.json", tokens)
+        settings = {"model_max_length": self.context_length, "padding_side": "right", "do_lower_case": True}
+        write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer", **settings, **tokens})
 
 
-def build_tokenizer(spec: Mapping[str, Any], folder: Optional[PathLike] = None) -> ClipTokenizer:
-    """The tokenizer that a model's specification names.
-
-    Args:
-        spec: `{"name": "ClipTokenizer", "context_length": 77}`.
-        folder: the model folder it comes with. A vocabulary in it must be CLIP's own.
-    """
-    if not isinstance(spec, Mapping) or "name" not in spec:
-        raise UserError(f"a tokenizer is a mapping with the key 'name', not {spec!r}")
-    if spec["name"] != "ClipTokenizer":
-        hint = nearest(spec["name"], ["ClipTokenizer"])
-        raise UserError(f"there is no tokenizer named {spec['name']!r}.{hint} Accepted: ClipTokenizer")
-    unknown = sorted(set(spec) - {"name", "context_length"})
-    if unknown:
-        raise UserError(f"ClipTokenizer has no setting {unknown[0]!r}. Accepted: context_length")
-    if folder is not None:
-        vocabulary = Path(folder) / BUNDLED_VOCABULARY.name
-        if vocabulary.exists() and vocabulary.read_bytes() != BUNDLED_VOCABULARY.read_bytes():
-            raise UserError(
-                f"{vocabulary} is not the vocabulary of CLIP: it is damaged or another tokenizer's, and the model "
-                "would be given wrong ids. Restore the file, or delete it to use the bundled one"
-            )
-    return ClipTokenizer(**{key: value for key, value in spec.items() if key != "name"})
-
-
-def _encode(texts: List[str]) -> List[List[int]]:
-    """Each text's ids between start and end mark, of whatever length."""
+def _framed(text: str) -> List[int]:
+    """The text's ids between start and end mark, however many."""
     simple = bundled_tokenizer()
-    start, end = simple.encoder[START], simple.encoder[END]
-    return [[start, *simple.encode(text), end] for text in texts]
-
-
-def _as_texts(texts: Any) -> List[str]:
-    if isinstance(texts, str):
-        return [texts]
-    if not isinstance(texts, Iterable) or isinstance(texts, (bytes, Mapping, Set)):
-        raise UserError(f"texts are a string or a list of strings, not {type(texts).__name__}: {texts!r:.80}")
-    texts = list(texts)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise UserError(f"text {index} is not a string but {type(text).__name__}: {text!r:.80}")
-    return texts
-
-
-def _padded(rows: List[List[int]], context_length: int) -> np.ndarray:
-    """The rows as int64 [N, L]: shorter ones end in zeros, longer ones in their end mark."""
-    ids = np.zeros((len(rows), context_length), dtype=np.int64)
-    for index, row in enumerate(rows):
-        if len(row) > context_length:
-            row = [*row[: context_length - 1], row[-1]]
-        ids[index, : len(row)] = row
-    return ids
-
-
-def _checked_length(context_length: Any) -> int:
-    if isinstance(context_length, bool) or not isinstance(context_length, (int, np.integer)) or context_length < 2:
-        raise UserError(
-            f"context_length is a whole number of tokens, at least 2 for the two marks, not {context_length!r}"
-        )
-    return int(context_length)
-
-
-def _tensor(ids: np.ndarray) -> paddle.Tensor:
-    import paddle  # here, so that loader workers and tools that only need `ids` do not load it
-
-    return paddle.to_tensor(ids)
+    return [simple.encoder[START], *simple.encode(text), simple.encoder[END]]
