@@ -14,10 +14,14 @@ import numpy as np
 
 from passl.utils.errors import UserError
 
+_PART = 16 << 20
+
 
 def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
     """The float32 values of bfloat16 numbers given as their bits, uint16, of any shape."""
-    return np.asarray(bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    wide = bits.astype(np.uint32)
+    np.left_shift(wide, np.uint32(16), out=wide)  # in place: one array of memory beside the bits, whatever its size
+    return wide.view(np.float32)
 
 
 def round_to_bfloat16(values: np.ndarray) -> np.ndarray:
@@ -71,6 +75,15 @@ def check_writable(arrays: Mapping[str, np.ndarray], accepted: AbstractSet[str],
 
 
 def write_numbers(file: BinaryIO, array: np.ndarray) -> None:
-    """Writes the numbers of `array` in C order, little-endian."""
-    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-    file.write(little.reshape(-1).view(np.uint8).data)
+    """Writes the numbers of `array` in C order, little-endian.
+
+    An array that stands in memory otherwise (transposed, strided) is copied in parts of some megabytes.
+    """
+    if array.flags.c_contiguous:
+        parts = [array]
+    else:
+        rows = max(1, _PART // max(1, array[:1].nbytes))
+        parts = [array[row : row + rows] for row in range(0, len(array), rows)]
+    for part in parts:
+        little = np.ascontiguousarray(part).astype(array.dtype.newbyteorder("<"), copy=False)
+        file.write(little.reshape(-1).view(np.uint8).data)

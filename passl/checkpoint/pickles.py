@@ -1,69 +1,40 @@
-"""Paddle's own weight files (.pdparams, .pdopt, .pd): read as data, so that nothing in them can run; and written.
+"""Pickles read as data: a machine that carries out their instructions itself, so that nothing in them can run.
 
-Such a file is a pickle: a small program that builds objects, and that may name any function of any module to be
-called. Python's unpickler would import and call it. The reader here is a machine of its own that knows only the
-instructions a weight file needs. A name in the file is never imported: it is looked up in the table `_SYMBOLS` and
-stands for one exact form, which the machine carries out itself. Anything else is refused with the reason, and there is
-no other way in. Forms that `paddle.save` writes (2.1 to 3.3, protocols 2 to 5):
+A pickle is a small program that builds objects, and it may name any function of any module to be called. Python's
+unpickler would import and call it. The machine here knows only the instructions a weight file needs. A name in the file
+is never imported: it is looked up in the table `SYMBOLS` and stands for one exact form, which the machine carries out
+itself. Anything else is refused with the reason, and there is no other way in. Forms known here, which every kind of
+file may hold (protocols 2 to 5):
 
     numpy.ndarray             by `_reconstruct` + state, or by `_frombuffer` (protocol 5)
     numpy scalar, dtype       plain numbers only: no objects, strings or records
-    a tensor                  `tuple((name, array))`, or `eval('data', {'data': array})`, which is not evaluated here
     OrderedDict, dict, list, tuple, str, int, float, bytes, bool, None
-    StructuredToParameterName@@     names of variables: dropped
-    UnpackBigParamInfor@@           an array above 1 GB in slices (protocols 2 and 3): joined
 
-uint16 arrays are bfloat16 numbers and come out as float32, see `dtypes`.
+`paddle_pickles` and `torch_archives` add the forms of tensors.
 
-No count in the file is believed: sizes are compared with the bytes that are left before anything is allocated,
-arrays take over the bytes read instead of copying them, and the number of instructions and the depth of nesting
-are limited.
+No count in the file is believed: sizes are compared with the bytes that are left before anything is allocated, what is
+long (arrays, bytes, texts) is noted by its place and read when it is wanted, the bytes that all arrays take together are
+limited by the size of the file, and so are the number of instructions and the depth of nesting.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from io import BufferedReader
-from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NoReturn, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NoReturn, Optional, Tuple, Union
 
 import numpy as np
 
-from passl.checkpoint.dtypes import widen_bfloat16, write_numbers
+from passl.checkpoint.mapped_files import MappedFile, StoredArray, array_of
 from passl.utils.errors import UserError
 
 # A tensor takes about 40 instructions, so this is enough for 25,000 of them, and bounds time (seconds) and memory.
 MAX_INSTRUCTIONS = 1_000_000
 MAX_DEPTH = 32
 
-_NAME_TABLE, _BIG_ARRAYS = "StructuredToParameterName@@", "UnpackBigParamInfor@@"
 _NUMBERS = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 c8 c16".split())
-
-# Every name that may stand in a file, and the form it stands for. numpy moved `core` to `_core` in version 2, and
-# protocol 2 says `__builtin__` for `builtins`.
-_SYMBOLS = {
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): "new array" for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): "scalar" for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): "array from bytes" for core in ("core", "_core")},
-    ("numpy", "ndarray"): "array class",
-    ("numpy", "dtype"): "dtype",
-    ("collections", "OrderedDict"): "dict",
-    ("_codecs", "encode"): "bytes from text",
-    **{(builtins, "tuple"): "tensor" for builtins in ("builtins", "__builtin__")},
-    **{(builtins, "eval"): "dense tensor" for builtins in ("builtins", "__builtin__")},
-    **{(builtins, "bytes"): "no bytes" for builtins in ("builtins", "__builtin__")},
-}
-
-
-def read_pickle(path: Path) -> Any:
-    """The content of a Paddle weight file as dicts, lists, tuples, arrays and plain values.
-
-    Raises:
-        UserError: truncated, altered, or holding anything but the forms listed above.
-    """
-    with open(path, "rb") as file:
-        return _Machine(file, path).run()
+# Longer texts and bytes stay in the file until they are wanted.
+_LONG = 1024
 
 
 def looks_like_pickle(start: bytes) -> bool:
@@ -71,17 +42,36 @@ def looks_like_pickle(start: bytes) -> bool:
     return len(start) >= 2 and start[0] == 0x80 and 2 <= start[1] <= 5
 
 
-class _Symbol:
-    """A name the file refers to, as the form of `_SYMBOLS` it stands for."""
+class Symbol:
+    """What a name in a file stands for.
 
-    def __init__(self, form: str) -> None:
+    Attributes:
+        form: what it is, in words.
+        call: makes the value of a call from the machine and the arguments; None for what is named and never called.
+        detail: what tells it from others of the same form.
+    """
+
+    def __init__(
+        self, form: str, call: Optional[Callable[[Any, Tuple[Any, ...]], Any]] = None, detail: str = ""
+    ) -> None:
         self.form = form
+        self.call = call
+        self.detail = detail
 
 
-class _Payload(bytearray):
-    """Bytes from the file. An array takes them over, so only one array may (`taken`)."""
+class Payload:
+    """Long bytes or a long text, by its place in the file.
 
-    taken = False
+    Attributes:
+        position: where it begins, counted from the beginning of the pickle.
+        length: how many bytes it takes there.
+        encoding: "" for bytes; that of a text; "bytes as text" for a text in UTF-8 whose letters are the bytes.
+    """
+
+    def __init__(self, position: int, length: int, encoding: str) -> None:
+        self.position = position
+        self.length = length
+        self.encoding = encoding
 
 
 class _DType:
@@ -92,46 +82,64 @@ class _DType:
         self.order = ""
 
 
-class _Array:
-    """An array; complete once its state was given. The same object can stand in several places of the file."""
+class _Unfinished:
+    """An array; complete once its state was given."""
 
-    def __init__(self) -> None:
-        self.value: Any = None
+    array: Optional[StoredArray] = None
 
 
-class _Machine:
-    """Carries out the instructions of one file on a stack, as a pickle is defined, with the limits said above."""
+class Machine:
+    """Carries out the instructions of one pickle on a stack, as a pickle is defined, with the limits said above.
 
-    def __init__(self, file: BufferedReader, path: Path) -> None:
-        self.file = file
-        self.path = path
-        self.size = path.stat().st_size
+    Args:
+        file: the file it is in; open as long as arrays of it are read.
+        begin: where in the file it begins.
+        size: its bytes; without it, all that follow.
+    """
+
+    SYMBOLS: Mapping[Tuple[str, str], Symbol]
+    INSTRUCTIONS: Mapping[bytes, Callable[[Any], None]]
+    ORIGIN = "a pickle of protocol 2 to 5"
+    ADVICE = "get this one again, or get the weights as .safetensors"
+    # Paddle writes the bits of bfloat16 as whole numbers of 16 bits.
+    UINT16_IS_BFLOAT16 = False
+
+    def __init__(self, file: MappedFile, begin: int = 0, size: Optional[int] = None) -> None:
+        self.source = file
+        self.begin = begin
+        self.size = file.size if size is None else size
         self.position = 0
         self.stack: List[Any] = []
         self.marks: List[int] = []
         self.memo: Dict[int, Any] = {}
-        self.copied = 0
+        self.used = 0
         self.nodes = 0
 
     def run(self) -> Any:
+        """The content as dicts, lists, tuples, plain values and `StoredArray`s.
+
+        Raises:
+            UserError: truncated, altered, or holding anything but the known forms.
+        """
         if self.size == 0:
             self.refuse("the file is empty")
+        self.source.stream.seek(self.begin)
         if not looks_like_pickle(self.read(2)):
-            self.refuse("it does not begin like a file written by paddle.save (a pickle of protocol 2 to 5)")
+            self.refuse(f"it does not begin like {self.ORIGIN}")
         for _ in range(MAX_INSTRUCTIONS):
             code = self.read(1)
             if code == b".":
                 return self.result()
-            if code not in _INSTRUCTIONS:
+            if code not in self.INSTRUCTIONS:
                 self.refuse(f"it holds the instruction {code!r}, which no weight file needs")
-            _INSTRUCTIONS[code](self)
+            self.INSTRUCTIONS[code](self)
         self.refuse(f"it has more than {MAX_INSTRUCTIONS:,} instructions, far beyond what any weights need")
 
     def refuse(self, reason: str) -> NoReturn:
         raise UserError(
-            f"{self.path}: {reason} (at byte {self.position:,} of {self.size:,}). "
+            f"{self.source.path}: {reason} (at byte {self.position:,} of {self.size:,}). "
             "Nothing in the file was run and nothing was loaded. Weight files hold arrays and plain values alone; "
-            "get this one again, or get the weights as .safetensors"
+            f"{self.ADVICE}"
         )
 
     # -- bytes of the file
@@ -145,17 +153,19 @@ class _Machine:
 
     def read(self, count: int) -> bytes:
         self.claim(count)
-        data = self.file.read(count)
+        data = self.source.stream.read(count)
         if len(data) != count:
             self.refuse("the file is truncated: it became shorter while it was read")
         return data
 
-    def read_payload(self, count: int) -> _Payload:
+    def pass_over(self, count: int, encoding: str) -> Payload:
+        payload = Payload(self.position, count, encoding)
         self.claim(count)
-        payload = _Payload(count)
-        if self.file.readinto(payload) != count:
-            self.refuse("the file is truncated: it became shorter while it was read")
+        self.source.stream.seek(count, 1)
         return payload
+
+    def read_bytes(self, count: int) -> Union[bytes, Payload]:
+        return self.read(count) if count <= _LONG else self.pass_over(count, "")
 
     def read_number(self, layout: str) -> Any:
         return struct.unpack(layout, self.read(struct.calcsize(layout)))[0]
@@ -163,15 +173,26 @@ class _Machine:
     def read_long(self, count: int) -> int:
         return int.from_bytes(self.read(count), "little", signed=True)
 
-    def read_text(self, count: int, encoding: str = "utf-8") -> str:
-        data = self.read(count)
+    def read_text(self, count: int, encoding: str = "utf-8") -> Union[str, Payload]:
+        return self.decoded(self.read(count), encoding) if count <= _LONG else self.pass_over(count, encoding)
+
+    def decoded(self, data: bytes, encoding: str) -> str:
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:
             self.refuse("a text in it is not UTF-8")
 
+    def content(self, payload: Payload) -> Union[bytes, str]:
+        """What a long text or long bytes consist of."""
+        data = bytes(self.source.read(self.begin + payload.position, payload.length))
+        if not payload.encoding:
+            return data
+        if payload.encoding == "bytes as text":
+            return self.latin1(self.decoded(data, "utf-8"))
+        return self.decoded(data, payload.encoding)
+
     def read_line(self) -> str:
-        line = self.file.readline(256)
+        line = self.source.stream.readline(256)
         self.position += len(line)
         if not line.endswith(b"\n") or not line.isascii():
             self.refuse("the file is truncated or altered: a name in it has no end")
@@ -225,7 +246,7 @@ class _Machine:
             self.refuse("it sets items of something that is not a dict")
         for key, value in zip(values[::2], values[1::2]):
             if not isinstance(key, (str, int)) or (isinstance(key, int) and abs(key) >= 1 << 63):
-                self.refuse(f"a key of a dict in it is neither text nor a number but {type(key).__name__}")
+                self.refuse("a key of a dict in it is neither a text of ordinary length nor a number")
             self.top()[key] = value
 
     def check_frame(self) -> None:
@@ -243,23 +264,31 @@ class _Machine:
     def push_symbol(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             self.refuse("it refers to a name that is not a text")
-        if (module, name) not in _SYMBOLS:
+        symbol = self.symbol(module, name)
+        if symbol is None:
             self.refuse(f"it refers to {module[:60]}.{name[:60]}, which no weight file needs; it may be malicious")
-        self.push(_Symbol(_SYMBOLS[module, name]))
+        self.push(symbol)
+
+    def symbol(self, module: str, name: str) -> Optional[Symbol]:
+        """What a name stands for, None for one that is not known."""
+        return self.SYMBOLS.get((module, name))
 
     def call(self) -> None:
         arguments, symbol = self.pop(), self.pop()
-        if not isinstance(symbol, _Symbol) or symbol.form not in _FORMS or not isinstance(arguments, tuple):
+        if not isinstance(symbol, Symbol) or symbol.call is None or not isinstance(arguments, tuple):
             self.refuse("it calls something that is not callable")
-        self.push(_FORMS[symbol.form](self, arguments))
+        self.push(symbol.call(self, arguments))
 
     def build(self) -> None:
-        state, target = self.pop(), self.top()
-        if isinstance(target, _Array) and target.value is None and isinstance(state, tuple) and len(state) == 5:
+        state = self.pop()
+        self.set_state(self.top(), state)
+
+    def set_state(self, target: Any, state: Any) -> None:
+        if isinstance(target, _Unfinished) and target.array is None and isinstance(state, tuple) and len(state) == 5:
             version, shape, dtype, is_fortran, payload = state
             if version != 1:
                 self.refuse("an array in it has a state of an unknown version")
-            target.value = self.array(shape, dtype, is_fortran, payload)
+            target.array = self.array(shape, dtype, is_fortran, payload)
         elif isinstance(target, _DType) and isinstance(state, tuple) and len(state) == 8:
             version, order, *fields = state
             if version != 3 or fields != [None, None, None, -1, -1, 0]:
@@ -270,25 +299,23 @@ class _Machine:
         else:
             self.refuse("it sets the state of something that is not an array")
 
-    def new_array(self, arguments: Tuple[Any, ...]) -> _Array:
-        if len(arguments) != 3 or not _is_symbol(arguments[0], "array class"):
+    def new_array(self, arguments: Tuple[Any, ...]) -> _Unfinished:
+        if len(arguments) != 3 or not is_symbol(arguments[0], "array class"):
             self.refuse("it builds an array of an unknown class")
         if arguments[1] != (0,) or arguments[2] not in ("b", b"b"):
             self.refuse("it builds an array in an unknown way")
-        return _Array()
+        return _Unfinished()
 
-    def array_from_bytes(self, arguments: Tuple[Any, ...]) -> _Array:
+    def array_from_bytes(self, arguments: Tuple[Any, ...]) -> StoredArray:
         if len(arguments) != 4 or arguments[3] not in ("C", "F"):
             self.refuse("it builds an array in an unknown way")
         payload, dtype, shape, order = arguments
-        array = _Array()
-        array.value = self.array(shape, dtype, order == "F", payload)
-        return array
+        return self.array(shape, dtype, order == "F", payload)
 
     def scalar(self, arguments: Tuple[Any, ...]) -> Any:
-        if len(arguments) != 2:
+        if len(arguments) != 2 or not isinstance(arguments[1], (bytes, str)):
             self.refuse("it builds a number in an unknown way")
-        return self.array((), arguments[0], False, arguments[1]).item()
+        return self.array((), arguments[0], False, arguments[1]).read().item()
 
     def dtype(self, arguments: Tuple[Any, ...]) -> _DType:
         if len(arguments) != 3 or arguments[1:] not in ((False, True), (False, False)):
@@ -304,64 +331,69 @@ class _Machine:
             self.refuse("it builds an OrderedDict in an unknown way")
         return {}
 
-    def bytes_from_text(self, arguments: Tuple[Any, ...]) -> _Payload:
+    def bytes_from_text(self, arguments: Tuple[Any, ...]) -> Union[bytes, Payload]:
         """Protocol 2 has no bytes: they are written as a text whose letters are the bytes."""
-        if len(arguments) != 2 or arguments[1] != "latin1" or not isinstance(arguments[0], str):
+        if len(arguments) != 2 or arguments[1] != "latin1":
             self.refuse("it encodes something in an unknown way")
-        return self.latin1(arguments[0])
+        text = arguments[0]
+        if isinstance(text, Payload) and text.encoding == "utf-8":
+            return Payload(text.position, text.length, "bytes as text")
+        if not isinstance(text, str):
+            self.refuse("it encodes something that is not a text")
+        return self.latin1(text)
 
-    def latin1(self, text: str) -> _Payload:
-        self.memory(len(text))
+    def latin1(self, text: str) -> bytes:
         try:
-            return _Payload(text.encode("latin1"))
+            return text.encode("latin1")
         except UnicodeEncodeError:
             self.refuse("bytes in it are written as a text with letters that stand for no byte")
 
-    def no_bytes(self, arguments: Tuple[Any, ...]) -> _Payload:
+    def no_bytes(self, arguments: Tuple[Any, ...]) -> bytes:
         if arguments:
             self.refuse("it builds bytes in an unknown way")
-        return _Payload()
+        return b""
 
-    def tensor(self, arguments: Tuple[Any, ...]) -> Tuple[str, _Array]:
-        if len(arguments) != 1 or not _is_named_array(arguments[0]):
-            self.refuse("it calls tuple on something that is not a named tensor")
-        return arguments[0]
-
-    def dense_tensor(self, arguments: Tuple[Any, ...]) -> _Array:
-        """The form `eval('data', {'data': array})` means the array; nothing is evaluated, and no other form passes."""
-        if len(arguments) != 2 or arguments[0] != "data" or not isinstance(arguments[1], dict):
-            self.refuse("it calls eval, which no weight file needs; it may be malicious")
-        if list(arguments[1]) != ["data"] or not isinstance(arguments[1]["data"], _Array):
-            self.refuse("it calls eval on something that is not a tensor; it may be malicious")
-        return arguments[1]["data"]
-
-    def array(self, shape: Any, dtype: Any, is_fortran: Any, payload: Any) -> np.ndarray:
+    def array(self, shape: Any, dtype: Any, is_fortran: Any, payload: Any) -> StoredArray:
         if not isinstance(dtype, _DType) or not dtype.order or not isinstance(is_fortran, (bool, int)):
             self.refuse("an array in it has no number format")
-        if not _is_shape(shape):
+        if not is_shape(shape):
             self.refuse("an array in it has a shape that no array can have")
         if isinstance(payload, str):  # Python 2 had no bytes either
             payload = self.latin1(payload)
-        if not isinstance(payload, _Payload):
-            self.refuse(f"an array in it consists of {type(payload).__name__}, not of bytes")
+        if not isinstance(payload, (bytes, Payload)) or (isinstance(payload, Payload) and payload.encoding == "utf-8"):
+            self.refuse("an array in it does not consist of bytes")
         numbers = np.dtype(dtype.order + dtype.kind)
-        if math.prod(shape) * numbers.itemsize != len(payload):
-            self.refuse(f"an array claims to be {list(shape)} {numbers.name} and has {len(payload):,} bytes")
-        if payload.taken:
-            self.memory(len(payload))
-            payload = _Payload(payload)
-        payload.taken = True
-        if numbers.kind == "b" and len(payload) and max(payload) > 1:
-            self.refuse("an array of truth values in it holds other bytes than 0 and 1")
-        array = np.frombuffer(payload, numbers).reshape(shape, order="F" if is_fortran else "C")
-        array = array.astype(numbers.newbyteorder("<"), copy=False)
-        return widen_bfloat16(array) if dtype.kind == "u2" else array
+        needed = math.prod(shape) * numbers.itemsize
+        order = "F" if is_fortran else "C"
+        is_bfloat16 = self.UINT16_IS_BFLOAT16 and dtype.kind == "u2"
+
+        def check(length: int) -> None:
+            if needed != length:
+                self.refuse(f"an array claims to be {list(shape)} {numbers.name} and has {length:,} bytes")
+
+        def decode() -> np.ndarray:
+            data = self.content(payload) if isinstance(payload, Payload) else payload
+            check(len(data))
+            return array_of(memoryview(data), numbers, shape, None, order, is_bfloat16, self.source.path)
+
+        def view() -> np.ndarray:
+            place = self.begin + payload.position, needed
+            return self.source.array(place, numbers, shape, order=order, is_bfloat16=is_bfloat16)
+
+        is_as_it_stands = isinstance(payload, Payload) and payload.encoding != "bytes as text"
+        if isinstance(payload, bytes):
+            check(len(payload))
+        elif is_as_it_stands or payload.length < needed:  # as text, each byte takes one or two
+            check(payload.length)
+        result = np.dtype("<f4") if is_bfloat16 else numbers.newbyteorder("<")
+        self.memory(math.prod(shape) * result.itemsize)
+        return StoredArray(shape, result, view if is_as_it_stands else decode)
 
     def memory(self, count: int) -> None:
-        """Counts bytes that are copied inside the machine. An honest file needs up to four times its size (protocol 2,
-        slices, bfloat16); more means that the same bytes are used again and again."""
-        self.copied += count
-        if self.copied > 4 * self.size + (1 << 20):
+        """Counts the bytes of arrays and long values. An honest file needs up to four times its size (bfloat16, slices);
+        more means that the same bytes are used again and again."""
+        self.used += count
+        if self.used > 4 * self.source.size + (1 << 20):
             self.refuse("the same bytes stand for many arrays in it, which would fill the memory")
 
     # -- the finished value
@@ -375,52 +407,48 @@ class _Machine:
         return self.finished(value, 0)
 
     def finished(self, value: Any, depth: int) -> Any:
-        """`value` with arrays in place of the machine's own objects and without Paddle's tables."""
+        """`value` without the machine's own objects, but for arrays, which stay to be read."""
         self.nodes += 1
         if self.nodes > MAX_INSTRUCTIONS or depth > MAX_DEPTH:
             self.refuse("its lists and dicts contain one another so often that they would fill the memory")
-        if isinstance(value, _Array):
-            if value.value is None:
+        if isinstance(value, StoredArray):
+            return value
+        if isinstance(value, _Unfinished):
+            if value.array is None:
                 self.refuse("an array in it was begun and not finished")
-            return value.value
-        if _is_named_array(value):
-            return self.finished(value[1], depth + 1)
+            return value.array
         if isinstance(value, dict):
-            entries = {key: self.finished(entry, depth + 1) for key, entry in value.items()}
-            entries.pop(_NAME_TABLE, None)
-            return self.joined(entries)
+            return {key: self.finished(entry, depth + 1) for key, entry in value.items()}
         if isinstance(value, (list, tuple)):
             return type(value)(self.finished(entry, depth + 1) for entry in value)
-        if isinstance(value, _Payload):
-            self.memory(len(value))
-            return bytes(value)
-        if value is None or isinstance(value, (bool, int, float, complex, str)):
+        if isinstance(value, Payload):
+            self.memory(value.length)
+            return self.content(value)
+        if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
             return value
         self.refuse("it holds a bare reference to a function or class")
 
-    def joined(self, entries: Dict[Any, Any]) -> Dict[Any, Any]:
-        """Puts the slices of big arrays together again, as the table beside them says."""
-        table = entries.pop(_BIG_ARRAYS, {})
-        if not isinstance(table, dict):
-            self.refuse(f"its table {_BIG_ARRAYS} is not a dict")
-        for name, row in table.items():
-            names = row.get("slices") if isinstance(row, dict) else None
-            shape: Any = row.get("OriginShape") if isinstance(row, dict) else None
-            if not isinstance(names, list) or not names or not _is_shape(shape) or name in entries:
-                self.refuse(f"its table {_BIG_ARRAYS} is not in order for {str(name)[:80]}")
-            parts: List[Any] = [entries.pop(part, None) if isinstance(part, str) else None for part in names]
-            if not all(isinstance(part, np.ndarray) and part.ndim == 1 for part in parts):
-                self.refuse(f"slices of {str(name)[:80]} are missing: the file is incomplete")
-            self.memory(sum(part.nbytes for part in parts))
-            whole = np.concatenate(parts)
-            if whole.size != math.prod(shape) or whole.dtype != parts[0].dtype:
-                self.refuse(f"the slices of {str(name)[:80]} do not make up its shape {list(shape)}")
-            entries[name] = whole.reshape(shape)
-        return entries
 
+# NumPy moved `core` to `_core` in version 2, and protocol 2 says `__builtin__` for `builtins`.
+Machine.SYMBOLS = {
+    **{
+        (f"numpy.{core}.multiarray", "_reconstruct"): Symbol("new array", Machine.new_array)
+        for core in ("core", "_core")
+    },
+    **{(f"numpy.{core}.multiarray", "scalar"): Symbol("scalar", Machine.scalar) for core in ("core", "_core")},
+    **{
+        (f"numpy.{core}.numeric", "_frombuffer"): Symbol("array from bytes", Machine.array_from_bytes)
+        for core in ("core", "_core")
+    },
+    ("numpy", "ndarray"): Symbol("array class"),
+    ("numpy", "dtype"): Symbol("dtype", Machine.dtype),
+    ("collections", "OrderedDict"): Symbol("dict", Machine.ordered_dict),
+    ("_codecs", "encode"): Symbol("bytes from text", Machine.bytes_from_text),
+    **{(builtins, "bytes"): Symbol("no bytes", Machine.no_bytes) for builtins in ("builtins", "__builtin__")},
+}
 
 # The instructions that a pickle of plain values and arrays consists of, by their code.
-_INSTRUCTIONS: Dict[bytes, Callable[[_Machine], None]] = {
+Machine.INSTRUCTIONS = {
     # numbers and constants
     b"N": lambda machine: machine.push(None),
     b"\x88": lambda machine: machine.push(True),
@@ -436,10 +464,10 @@ _INSTRUCTIONS: Dict[bytes, Callable[[_Machine], None]] = {
     b"\x8d": lambda machine: machine.push(machine.read_text(machine.read_number("<Q"))),
     b"U": lambda machine: machine.push(machine.read_text(machine.read_number("<B"), "latin1")),
     b"T": lambda machine: machine.push(machine.read_text(machine.read_number("<I"), "latin1")),
-    b"C": lambda machine: machine.push(machine.read_payload(machine.read_number("<B"))),
-    b"B": lambda machine: machine.push(machine.read_payload(machine.read_number("<I"))),
-    b"\x8e": lambda machine: machine.push(machine.read_payload(machine.read_number("<Q"))),
-    b"\x96": lambda machine: machine.push(machine.read_payload(machine.read_number("<Q"))),
+    b"C": lambda machine: machine.push(machine.read_bytes(machine.read_number("<B"))),
+    b"B": lambda machine: machine.push(machine.read_bytes(machine.read_number("<I"))),
+    b"\x8e": lambda machine: machine.push(machine.read_bytes(machine.read_number("<Q"))),
+    b"\x96": lambda machine: machine.push(machine.read_bytes(machine.read_number("<Q"))),
     # tuples, lists and dicts
     b"(": lambda machine: machine.marks.append(len(machine.stack)),
     b")": lambda machine: machine.push_tuple(0),
@@ -467,56 +495,21 @@ _INSTRUCTIONS: Dict[bytes, Callable[[_Machine], None]] = {
     b"b": lambda machine: machine.build(),
 }
 
-# What a call of each form of `_SYMBOLS` makes; the array class is named in files and never called.
-_FORMS: Dict[str, Callable[[_Machine, Tuple[Any, ...]], Any]] = {
-    "new array": _Machine.new_array,
-    "array from bytes": _Machine.array_from_bytes,
-    "scalar": _Machine.scalar,
-    "dtype": _Machine.dtype,
-    "dict": _Machine.ordered_dict,
-    "bytes from text": _Machine.bytes_from_text,
-    "no bytes": _Machine.no_bytes,
-    "tensor": _Machine.tensor,
-    "dense tensor": _Machine.dense_tensor,
-}
+
+def is_array(value: Any) -> bool:
+    """Whether `value` is an array while the machine runs."""
+    return isinstance(value, (StoredArray, _Unfinished))
 
 
-def _is_symbol(value: Any, form: str) -> bool:
-    return isinstance(value, _Symbol) and value.form == form
+def is_symbol(value: Any, form: str) -> bool:
+    """Whether `value` is a name that stands for `form`."""
+    return isinstance(value, Symbol) and value.form == form
 
 
-def _is_named_array(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], _Array)
-
-
-def _is_shape(value: Any) -> bool:
+def is_shape(value: Any) -> bool:
     """Whether `value` is a shape an array can have; 2^48 keeps lengths beside a length of 0 within NumPy's limits."""
     if not isinstance(value, (tuple, list)) or len(value) > 32:
         return False
     if not all(type(length) is int and length >= 0 for length in value):
         return False
     return math.prod(length for length in value if length) <= 1 << 48
-
-
-def write_pickle(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes `{name: array}` as `paddle.save` would, in the order of `arrays`; `paddle.load` reads it.
-
-    The instructions are written out here instead of by Python's pickler so that the bytes depend on the content alone,
-    older versions of NumPy can read it (the pickler of NumPy 2 names modules that they lack), and no copy is made.
-    """
-    file.write(b"\x80\x04}(")
-    for name, array in arrays.items():
-        kind = array.dtype.str[1:].encode()
-        order = b"<" if array.itemsize > 1 else b"|"
-        encoded = name.encode("utf-8")
-        file.write(b"X" + struct.pack("<I", len(encoded)) + encoded)
-        file.write(b"cnumpy.core.multiarray\n_reconstruct\n")
-        file.write(b"cnumpy\nndarray\nK\x00\x85C\x01b\x87R")
-        shape = b"".join(b"\x8a\x08" + struct.pack("<q", length) for length in array.shape)
-        file.write(b"(K\x01(" + shape + b"t")
-        file.write(b"cnumpy\ndtype\nX" + struct.pack("<I", len(kind)) + kind + b"\x89\x88\x87R")
-        file.write(b"(K\x03X\x01\x00\x00\x00" + order + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb")
-        file.write(b"\x89\x8e" + struct.pack("<Q", array.nbytes))
-        write_numbers(file, array)
-        file.write(b"tb")
-    file.write(b"u.")

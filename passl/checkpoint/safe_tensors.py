@@ -10,18 +10,20 @@ should give the same bytes.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import struct
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, NoReturn, Tuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from passl.checkpoint.dtypes import check_writable, widen_bfloat16, write_numbers
+from passl.checkpoint.dtypes import check_writable, write_numbers
+from passl.checkpoint.mapped_files import MappedFile
 from passl.checkpoint.pickles import looks_like_pickle
+from passl.checkpoint.strict_json import parse_mapping
 from passl.utils.errors import UserError
 from passl.utils.files import atomic_file
 
@@ -44,7 +46,7 @@ class _Entry(NamedTuple):
 
 
 def read_safetensors(path: Path) -> Dict[str, np.ndarray]:
-    """The arrays of a safetensors file by name, in the order of the file.
+    """The arrays of a safetensors file by name, in the order of the file: read-only views of it, see `mapped_files`.
 
     Raises:
         UserError: the header contradicts itself or the file, or the file is truncated.
@@ -55,8 +57,10 @@ def read_safetensors(path: Path) -> Dict[str, np.ndarray]:
             pass
     except SafetensorError as error:
         _refuse(path, f"the safetensors library says: {error}")
-    with open(path, "rb") as file:
-        return {name: _read_array(file, start, entry, path) for name, entry in entries.items()}
+    with MappedFile(path) as file:
+        if file.size < start + max((entry.end for entry in entries.values()), default=0):
+            _refuse(path, "the file is truncated: it became shorter while it was read")
+        return {name: _array(file, start, entry) for name, entry in entries.items()}
 
 
 def read_safetensors_metadata(path: Path) -> Dict[str, str]:
@@ -98,13 +102,9 @@ def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Ma
             write_numbers(file, arrays[name])
 
 
-def _read_array(file: BufferedReader, start: int, entry: _Entry, path: Path) -> np.ndarray:
-    file.seek(start + entry.begin)
-    content = bytearray(entry.end - entry.begin)
-    if file.readinto(content) != len(content):
-        _refuse(path, "the file is truncated: it became shorter while it was read")
-    array = np.frombuffer(content, _FORMATS[entry.format]).reshape(entry.shape)
-    return widen_bfloat16(array) if entry.format == "BF16" else array
+def _array(file: MappedFile, start: int, entry: _Entry) -> np.ndarray:
+    place = (start + entry.begin, entry.end - entry.begin)
+    return file.array(place, _FORMATS[entry.format], entry.shape, is_bfloat16=entry.format == "BF16")
 
 
 def _read_header(path: Path) -> Tuple[Dict[str, _Entry], Dict[str, str], int]:
@@ -121,44 +121,13 @@ def _read_header(path: Path) -> Tuple[Dict[str, _Entry], Dict[str, str], int]:
             _refuse(path, f"it announces a header of {length:,} bytes; {_MAX_HEADER:,} are allowed")
         if length > size - 8:
             _refuse(path, f"the file is truncated or altered: a header of {length:,} bytes, {size - 8:,} are left")
-        header = _parse(file.read(length), path)
+        header = parse_mapping(file.read(length), "header", functools.partial(_refuse, path))
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         _refuse(path, f"its {_METADATA} is not a mapping from text to text")
     entries = {name: _entry(name, value, path) for name, value in header.items()}
     _check_places(entries, size - 8 - length, path)
     return entries, metadata, 8 + length
-
-
-def _parse(text: bytes, path: Path) -> Dict[str, Any]:
-    def without_repeats(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-        mapping: Dict[str, Any] = {}
-        for name, value in pairs:
-            if name in mapping:
-                _refuse(path, f"the name {name[:80]!r} stands twice in its header")
-            mapping[name] = value
-        return mapping
-
-    def no_such_number(word: str) -> NoReturn:
-        _refuse(path, f"its header holds {word}, which is no number of JSON")
-
-    def short_integer(digits: str) -> int:
-        if len(digits) > 20:
-            _refuse(path, f"its header holds a number of {len(digits):,} digits")
-        return int(digits)
-
-    try:
-        header = json.loads(
-            text.decode("utf-8"),
-            object_pairs_hook=without_repeats,
-            parse_constant=no_such_number,
-            parse_int=short_integer,
-        )
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        _refuse(path, f"its header is not JSON ({str(error)[:100]})")
-    if not isinstance(header, dict):
-        _refuse(path, "its header is not a mapping from names to tensors")
-    return header
 
 
 def _entry(name: str, value: Any, path: Path) -> _Entry:

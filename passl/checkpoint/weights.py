@@ -5,62 +5,87 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from passl.checkpoint.dtypes import check_writable
 from passl.checkpoint.folders import CONFIG_FILE, WEIGHTS_FILE, is_model_folder, read_model_folder
-from passl.checkpoint.pickles import looks_like_pickle, read_pickle, write_pickle
+from passl.checkpoint.mapped_files import MappedFile, StoredArray
+from passl.checkpoint.paddle_pickles import read_paddle, write_pickle
+from passl.checkpoint.pickles import looks_like_pickle
 from passl.checkpoint.safe_tensors import (
     looks_like_safetensors,
     read_safetensors,
     read_safetensors_metadata,
     write_safetensors,
 )
+from passl.checkpoint.shards import INDEX_SUFFIX, find_parts, read_index_metadata, read_shards, refuse_part
+from passl.checkpoint.torch_archives import is_old_torch, read_torch, refuse_old_torch
+from passl.checkpoint.zip_archives import looks_like_zip
 from passl.utils.errors import UserError
 from passl.utils.files import PathLike, atomic_file
 from passl.utils.registry import nearest
 
 SAFETENSORS_SUFFIX = ".safetensors"
 PICKLE_SUFFIXES = (".pdparams", ".pdopt", ".pd")
-_TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
-_STEP_WEIGHTS = "weights.safetensors"
-_ACCEPTED = (
-    f"Accepted: {SAFETENSORS_SUFFIX}, {', '.join(PICKLE_SUFFIXES)} (as paddle.save writes them), a model folder "
-    f"({WEIGHTS_FILE} with {CONFIG_FILE}) and a training checkpoint (checkpoints/step-<N>)"
+TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+_SUFFIXES = (SAFETENSORS_SUFFIX, *PICKLE_SUFFIXES, *TORCH_SUFFIXES)
+# What a folder may hold, by whom: this toolkit (model, training checkpoint), Hugging Face, open_clip, PaddleMIX.
+_IN_FOLDER = (
+    WEIGHTS_FILE,
+    "weights.safetensors",
+    f"{WEIGHTS_FILE}{INDEX_SUFFIX}",
+    "pytorch_model.bin",
+    f"pytorch_model.bin{INDEX_SUFFIX}",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model_state.pdparams",
 )
+_ACCEPTED = (
+    f"Accepted: {SAFETENSORS_SUFFIX}, {', '.join(PICKLE_SUFFIXES)} (as paddle.save writes them), "
+    f"{', '.join(TORCH_SUFFIXES)} (as torch.save and torch.jit.save write them), an index of several files "
+    f"(*{INDEX_SUFFIX}), a model folder ({WEIGHTS_FILE} with {CONFIG_FILE}) and a training checkpoint "
+    "(checkpoints/step-<N>)"
+)
+# Where training checkpoints of different origin keep the weights.
+_STATE_DICTS = ("state_dict", "model", "module", "model_state_dict")
 # What paddle.load makes tensors of; uint16 is missing because it means bfloat16 there.
 _PICKLED = frozenset("bool int8 int16 int32 int64 uint8 float16 float32 float64".split())
 
 
 def read_weights(path: PathLike) -> Dict[str, np.ndarray]:
-    """The arrays of a weight file, a model folder or a training checkpoint, by name. Never runs code from the file.
+    """The arrays of a weight file, a set of them, a model folder or a training checkpoint, by name.
 
-    Of a Paddle file that holds more than arrays, the arrays are returned: those under `state_dict` if there is such an
-    entry, or else all, names of nested ones joined with dots. bfloat16 comes out as float32, which is exact.
+    Never runs code from a file. The arrays are read-only views of the mapped file where it holds the numbers as they
+    are; bfloat16 comes out as float32, which is exact. Of a file that holds more than arrays, the arrays are returned:
+    those under `state_dict`, `model`, `module` or `model_state_dict` if there is such an entry, or else all, names of
+    nested ones joined with dots.
 
     Raises:
-        UserError: no such file, none of the accepted kinds, truncated, altered or malicious.
+        UserError: no such file, none of the accepted kinds, truncated, altered or malicious, a part of a set, or two
+            state dicts in one file.
     """
     file = _find_file(Path(path))
     if file.name == WEIGHTS_FILE and Path(path).is_dir() and is_model_folder(file.parent):
         return read_model_folder(file.parent)[0]
-    if _is_safetensors(file):
-        return read_safetensors(file)
-    arrays = {name: leaf for name, leaf in _leaves(file) if isinstance(leaf, np.ndarray)}
-    if not arrays:
-        raise UserError(f"{file} holds no named arrays. Save a state dict: paddle.save(layer.state_dict(), path)")
-    return arrays
+    return read_shards(file, _read_file) if file.name.endswith(INDEX_SUFFIX) else _read_file(file)
 
 
 def read_metadata(path: PathLike) -> Dict[str, Any]:
-    """What a weight file says beside its arrays: the metadata of safetensors; the plain values in a Paddle file."""
+    """What a weight file says beside its arrays: the metadata of safetensors or of an index; else the plain values in it.
+
+    For files of PyTorch and sets of files, the entry `container` says which of "torch", "torchscript" and "shards" it is.
+    """
     file = _find_file(Path(path))
-    if _is_safetensors(file):
-        return dict(read_safetensors_metadata(file))
-    content = read_pickle(file)
-    return {name: leaf for name, leaf in _flatten(content, "", file) if not isinstance(leaf, np.ndarray)}
+    if file.name.endswith(INDEX_SUFFIX):
+        return {**read_index_metadata(file), "container": "shards"}
+    with MappedFile(file) as opened:
+        if _is_safetensors(opened):
+            return dict(read_safetensors_metadata(file))
+        content, container = _content(opened)
+        plain = {name: leaf for name, leaf in _flatten(content, "", file) if not isinstance(leaf, StoredArray)}
+    return {**plain, "container": container} if container else plain
 
 
 def write_weights(
@@ -112,46 +137,31 @@ def _find_file(path: Path) -> Path:
         raise UserError(f"there is no weight file {path}.{_beside(path)}")
     if not path.is_file():
         raise UserError(f"{path} is not a regular file. {_ACCEPTED}")
-    if path.name.endswith(".index.json"):
-        _refuse_index(path)
-    if path.suffix in _TORCH_SUFFIXES:
-        _refuse_torch(path)
-    if path.suffix != SAFETENSORS_SUFFIX and path.suffix not in PICKLE_SUFFIXES:
+    if not path.name.endswith((*_SUFFIXES, INDEX_SUFFIX)):
         raise UserError(f"{path}: {path.suffix or 'no suffix'} is no known kind of weight file. {_ACCEPTED}")
+    refuse_part(path)
     return path
 
 
 def _file_in_folder(folder: Path) -> Path:
-    for name in (WEIGHTS_FILE, _STEP_WEIGHTS):
+    for name in _IN_FOLDER:
         if (folder / name).is_file():
             return folder / name
+    part = find_parts(folder)
+    if part is not None:
+        refuse_part(part)
     names = sorted(entry.name for entry in folder.iterdir())
-    for name in names:
-        if name.endswith(".index.json"):
-            _refuse_index(folder / name)
-    files = [name for name in names if Path(name).suffix in (SAFETENSORS_SUFFIX, *PICKLE_SUFFIXES)]
+    files = [name for name in names if name.endswith((*_SUFFIXES, INDEX_SUFFIX))]
     steps = [name for name in names if name.startswith("step-")] or [f for f in ("best", "checkpoints") if f in names]
     hint = f" It holds {_some(files or steps)}: name one of them." if files or steps else ""
-    raise UserError(f"the folder {folder} holds no {WEIGHTS_FILE} and no {_STEP_WEIGHTS}.{hint} {_ACCEPTED}")
-
-
-def _refuse_index(path: Path) -> NoReturn:
-    raise UserError(f"{path}: weights in several files (shards) are not read yet; join them into one .safetensors file")
-
-
-def _refuse_torch(path: Path) -> NoReturn:
-    raise UserError(f"{path}: files of PyTorch are not read yet; save them as {SAFETENSORS_SUFFIX}. {_ACCEPTED}")
+    raise UserError(f"the folder {folder} holds no {' and no '.join(_IN_FOLDER[:2])}.{hint} {_ACCEPTED}")
 
 
 def _beside(path: Path) -> str:
     """What to say when `path` is missing: the nearest name in its folder, or that the folder is missing."""
     if not path.parent.is_dir():
         return f" The folder {path.parent} does not exist either."
-    names = sorted(
-        entry.name
-        for entry in path.parent.iterdir()
-        if entry.is_dir() or entry.suffix in (SAFETENSORS_SUFFIX, *PICKLE_SUFFIXES)
-    )
+    names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_dir() or entry.suffix in _SUFFIXES)
     weights = [name for name in names if Path(name).suffix]
     return nearest(path.name, names) + (f" In {path.parent} there are: {_some(weights)}." if weights else "")
 
@@ -160,29 +170,64 @@ def _some(names: List[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _is_safetensors(file: Path) -> bool:
-    """Whether to read `file` as safetensors; if not, it is a pickle."""
-    with open(file, "rb") as opened:
-        start = opened.read(9)
-    if not start:
-        raise UserError(f"{file} is empty (0 bytes): writing or downloading it was broken off; get it again")
-    if start.startswith(b"PK\x03\x04"):
-        _refuse_torch(file)
-    if file.suffix == SAFETENSORS_SUFFIX or looks_like_safetensors(start):
-        return True
-    if not looks_like_pickle(start):
+def _read_file(path: Path) -> Dict[str, np.ndarray]:
+    """The arrays of one file, whatever its kind."""
+    with MappedFile(path) as file:
+        if _is_safetensors(file):
+            return read_safetensors(path)
+        content, container = _content(file)
+        if container != "torchscript":
+            content = _state_dict(content, path)
+        arrays = {name: leaf.read() for name, leaf in _flatten(content, "", path) if isinstance(leaf, StoredArray)}
+    if not arrays:
+        save = "torch.save(model.state_dict(), path)" if container else "paddle.save(layer.state_dict(), path)"
+        raise UserError(f"{path} holds no named arrays. Save a state dict: {save}")
+    return arrays
+
+
+def _is_safetensors(file: MappedFile) -> bool:
+    """Whether to read `file` as safetensors: by its beginning, or where it has none of a known kind by its suffix."""
+    start = _start(file)
+    return looks_like_safetensors(start) or (file.path.suffix == SAFETENSORS_SUFFIX and not looks_like_zip(start))
+
+
+def _content(file: MappedFile) -> Tuple[Any, str]:
+    """The content of a file that is no safetensors, and what its container is called; "" for a file of Paddle."""
+    start = _start(file)
+    if looks_like_zip(start):
+        return read_torch(file)
+    if is_old_torch(start):
+        refuse_old_torch(file)
+    if looks_like_pickle(start):
+        return read_paddle(file), ""
+    raise UserError(
+        f"{file.path}: its content is neither safetensors nor what paddle.save or torch.save write for a state dict "
+        f"(static-graph parameters and single variables saved in binary are not read). {_ACCEPTED}"
+    )
+
+
+def _start(file: MappedFile) -> bytes:
+    if not file.size:
+        raise UserError(f"{file.path} is empty (0 bytes): writing or downloading it was broken off; get it again")
+    return bytes(file.read(0, min(file.size, 64)))
+
+
+def _state_dict(content: Any, path: Path) -> Any:
+    """The weights in a training checkpoint; `content` itself where it is no such thing."""
+    if not isinstance(content, dict):
+        return content
+    found = [name for name in _STATE_DICTS if isinstance(content.get(name), dict) and _holds_array(content[name])]
+    if len(found) > 1:
         raise UserError(
-            f"{file}: its content is neither safetensors nor what paddle.save writes for a state dict "
-            f"(static-graph parameters and single variables saved in binary are not read). {_ACCEPTED}"
+            f"{path} holds weights under {' and under '.join(found)}, and which are meant cannot be told. Its entries: "
+            f"{_some([str(name)[:80] for name in content])}. Save the ones you want as a state dict of their own"
         )
-    return False
+    return content[found[0]] if found else content
 
 
-def _leaves(file: Path) -> Iterator[Tuple[str, Any]]:
-    content = read_pickle(file)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    return _flatten(content, "", file)
+def _holds_array(value: Any) -> bool:
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return isinstance(value, StoredArray) or any(_holds_array(entry) for entry in entries)
 
 
 def _flatten(value: Any, name: str, file: Path) -> Iterator[Tuple[str, Any]]:

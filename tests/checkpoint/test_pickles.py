@@ -9,7 +9,8 @@ import paddle
 import pytest
 
 from passl.checkpoint import read_metadata, read_weights, write_weights
-from passl.checkpoint.pickles import read_pickle
+from passl.checkpoint.mapped_files import MappedFile
+from passl.checkpoint.paddle_pickles import read_paddle
 from passl.utils.errors import UserError
 
 RECORDED = sorted((Path(__file__).parent / "files").glob("*.pdparams"))
@@ -112,7 +113,6 @@ def test_arrays_of_every_number_format_read(tmp_path, protocol):
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype.newbyteorder("<") and found[name].shape == array.shape, name
         np.testing.assert_array_equal(found[name], array)
-        assert found[name].flags.writeable
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -127,15 +127,30 @@ def test_plain_values_read_as_they_are(tmp_path, protocol):
     }
     (tmp_path / "a.pdopt").write_bytes(pickle.dumps(values, protocol=protocol))
     expected = {**values, "numpy": [0.5, 0.25, 3]}
-    assert read_pickle(tmp_path / "a.pdopt") == expected
+    with MappedFile(tmp_path / "a.pdopt") as file:
+        assert read_paddle(file) == expected
 
 
-def test_arrays_of_one_file_share_no_memory(tmp_path):
-    # Python keeps one object for all bytes of length 1, so a pickle refers to them instead of repeating them.
-    (tmp_path / "a.pdparams").write_bytes(pickle.dumps({"a": np.array([1], "int8"), "b": np.array([1], "int8")}))
-    found = read_weights(tmp_path / "a.pdparams")
-    found["a"][0] = 5
-    assert found["b"][0] == 1
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_long_arrays_texts_and_bytes_read(tmp_path, protocol):
+    content = {"weight": np.arange(3000.0), "letters": np.arange(3000).astype("uint8")}
+    plain = {"text": "ü" * 3000, "bytes": bytes(range(256)) * 20}
+    (tmp_path / "a.pdparams").write_bytes(pickle.dumps({**content, **plain}, protocol=protocol))
+    assert_same(read_weights(tmp_path / "a.pdparams"), content)
+    assert read_metadata(tmp_path / "a.pdparams") == plain
+
+
+def test_long_array_is_a_view_of_the_file_that_cannot_be_written_to(tmp_path):
+    write_weights(tmp_path / "a.pdparams", {"a": np.arange(3000.0)})
+    found = read_weights(tmp_path / "a.pdparams")["a"]
+    assert not found.flags.writeable and not found.flags.owndata
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_array_that_stands_in_several_places_reads(tmp_path, protocol):
+    array = np.arange(3000.0)
+    (tmp_path / "a.pdparams").write_bytes(pickle.dumps({"a": array, "b": array}, protocol=protocol))
+    assert_same(read_weights(tmp_path / "a.pdparams"), {"a": array, "b": array})
 
 
 def test_written_file_is_read_by_paddle_load(tmp_path):
