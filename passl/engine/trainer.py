@@ -29,7 +29,6 @@ from passl.engine.resume import check_same_run
 from passl.engine.run_config import RunConfig
 from passl.engine.run_folder import RunFolder
 from passl.engine.step import StepResult, TrainStep
-from passl.tokenizers import build_tokenizer
 from passl.utils.env import environment_report
 from passl.utils.errors import UserError
 from passl.utils.files import write_json, write_text
@@ -142,7 +141,7 @@ class Trainer:
                 "accumulate: 1, with a smaller batch or more processes"
             )
         network = self.model.model
-        self.tokenizer = build_tokenizer(network.spec["tokenizer"])
+        self.tokenizer = network.make_tokenizer()
         transforms = self.config.data.train.transforms
         self.transform = (
             train_transform(network.spec["preprocessing"]) if transforms is None else build_transform(transforms)

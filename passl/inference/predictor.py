@@ -12,7 +12,6 @@ import paddle
 
 from passl.datasets.images import load_image
 from passl.datasets.preprocess.transforms import eval_transform
-from passl.tokenizers import build_tokenizer
 from passl.utils.errors import UserError
 from passl.utils.logging import get_logger
 from passl.zoo import create_model, get_tokenizer
@@ -54,7 +53,7 @@ class Predictor:
                     f"{type(model).__name__} is not a network with a specification; give one, such as CLIPWrapper(...).model"
                 )
             self.model = model
-            self.tokenizer = build_tokenizer(model.spec["tokenizer"])
+            self.tokenizer = model.make_tokenizer()
         else:
             if pretrained is None and is_model_name(model):
                 get_logger().warning(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Callable, Dict, Iterator, Mapping, Optional, 
 from passl.checkpoint import LoadReport, is_model_folder, read_metadata, read_spec, read_weights
 from passl.config import build
 from passl.datasets.preprocess.transforms import eval_transform, train_transform
-from passl.modeling.architectures import CLIP, architecture_from_spec
+from passl.modeling.architectures import DualEncoder, architecture_from_spec
 from passl.utils.errors import UserError
 from passl.utils.files import PathLike
 from passl.utils.logging import get_logger
@@ -26,15 +26,15 @@ class _Checked:
     architecture: Annotated[dict, ARCHITECTURES]
 
 
-def create_model(name_or_folder: PathLike, pretrained: Optional[PathLike] = None, **overrides: Any) -> CLIP:
-    """A CLIP model, in evaluation mode; call `.train()` to train it.
+def create_model(name_or_folder: PathLike, pretrained: Optional[PathLike] = None, **overrides: Any) -> DualEncoder:
+    """A model, in evaluation mode; call `.train()` to train it.
 
     Args:
         name_or_folder: a name of `passl.list_models()`, OpenAI's spelling of one, or a folder that `save_pretrained`
             wrote (start it with `./` if a model has the same name).
         pretrained: weights: a file or a model folder. Without it a folder's own weights are loaded, and a named model
             is newly initialised.
-        overrides: arguments of `passl.modeling.architectures.CLIP` to build the model with instead of its own.
+        overrides: keys of the model's `architecture` section to build it with instead of its own.
 
     Raises:
         UserError: an unknown name, override or file; weights that do not fit, or that belong to another activation.
@@ -56,7 +56,7 @@ def create_model(name_or_folder: PathLike, pretrained: Optional[PathLike] = None
 
 def create_model_and_transforms(
     name_or_folder: PathLike, pretrained: Optional[PathLike] = None, **overrides: Any
-) -> Tuple[CLIP, Callable, Callable]:
+) -> Tuple[DualEncoder, Callable, Callable]:
     """`create_model` together with the transforms of images for training and for evaluation.
 
     Returns:
@@ -68,7 +68,7 @@ def create_model_and_transforms(
     return model, train_transform(preprocessing), eval_transform(preprocessing)
 
 
-def load_pretrained(model: CLIP, path: PathLike, partial: bool = False) -> LoadReport:
+def load_pretrained(model: DualEncoder, path: PathLike, partial: bool = False) -> LoadReport:
     """Loads weights into a model and says so in one line: source, layout, activation.
 
     Args:
@@ -93,11 +93,10 @@ def load_pretrained(model: CLIP, path: PathLike, partial: bool = False) -> LoadR
             + "\n".join(f"  {key}: {theirs!r} there, {ours!r} in this model" for key, theirs, ours in differences)
             + "\nBuild the model that the weights belong to, or take over what fits with --partial (partial=True)"
         )
-    activation = recorded.get("architecture", {}).get("activation")
     report, family = model.load_weights(
-        read_weights(path), source=os.fspath(path), partial=partial, activation=activation
+        read_weights(path), source=os.fspath(path), partial=partial, activation=recorded.get("activation")
     )
-    get_logger().info("loaded %s (layout %s, activation %s)", path, family, model.spec["architecture"]["activation"])
+    get_logger().info("loaded %s (layout %s, activation %s)", path, family, model.activation)
     if partial:
         get_logger().info("%s", report.table())
     return report
@@ -111,12 +110,23 @@ def _recorded_spec(path: Path) -> Dict[str, Any]:
     metadata = read_metadata(path) if path.is_dir() or path.suffix == ".safetensors" else {}
     if "spec" in metadata:
         return json.loads(metadata["spec"])
-    return {"architecture": {"activation": metadata["activation"]}} if "activation" in metadata else {}
+    return {"activation": metadata["activation"]} if "activation" in metadata else {}
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[Tuple[str, Any, Any]]:
     """What differs in architecture and preprocessing, beyond the shapes that strict loading compares anyway."""
     for section in ("architecture", "preprocessing"):
-        for key, value in theirs.get(section, {}).items():
-            if value != ours[section].get(key):
-                yield f"{section}.{key}", value, ours[section].get(key)
+        known, expected = _flat(theirs.get(section, {})), _flat(ours[section])
+        for key, value in known.items():
+            if value != expected.get(key):
+                yield f"{section}.{key}", value, expected.get(key)
+
+
+def _flat(section: Mapping[str, Any]) -> Dict[str, Any]:
+    """The keys of a section and of the towers in it, joined with dots."""
+    flat: Dict[str, Any] = {}
+    for key, value in section.items():
+        flat.update(
+            {f"{key}.{name}": entry for name, entry in value.items()} if isinstance(value, Mapping) else {key: value}
+        )
+    return flat

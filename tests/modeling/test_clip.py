@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 import pytest
 
-from passl.checkpoint import layer_arrays, to_passl
+from passl.checkpoint import layer_arrays, to_family
 from passl.modeling.architectures import CLIP, architecture_from_spec
 from passl.utils.errors import UserError
 from passl.utils.registry import ARCHITECTURES
@@ -215,8 +215,8 @@ def test_spec_says_size_activation_and_tokenizer(model):
         "interpolation": "bicubic",
         "resize_mode": "shortest",
     }
-    assert model.spec["architecture"]["name"] == "CLIP"
-    assert model.spec["architecture"]["activation"] == "quick_gelu"
+    assert model.spec["architecture"]["name"] == "DualEncoder"
+    assert model.activation == "quick_gelu"
     assert model.spec["tokenizer"] == {"name": "ClipTokenizer", "context_length": 16}
 
 
@@ -236,7 +236,7 @@ def test_set_state_dict_takes_over_every_array(tiny):
 def test_set_state_dict_reads_the_layout_of_passl(kind, prefix, wrap, request):
     architecture = request.getfixturevalue(kind)
     source, target = build(architecture), build(architecture)
-    target.set_state_dict(wrap(to_passl(layer_arrays(source), prefix=prefix)))
+    target.set_state_dict(wrap(to_family(layer_arrays(source), "passl-2021", prefix=prefix)))
     expected = layer_arrays(source)
     assert all(np.array_equal(value, expected[name]) for name, value in layer_arrays(target).items())
 
@@ -260,6 +260,6 @@ def test_set_state_dict_is_strict_and_changes_nothing_when_it_refuses(tiny, dama
 
 
 def test_weights_of_passl_are_refused_by_a_gelu_model(tiny):
-    weights = to_passl(layer_arrays(build(tiny)))
+    weights = to_family(layer_arrays(build(tiny)), "passl-2021")
     with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has 'gelu'"):
         build(tiny, activation="gelu").set_state_dict(weights)

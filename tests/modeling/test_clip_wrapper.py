@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from passl.checkpoint import layer_arrays, to_passl
+from passl.checkpoint import layer_arrays, to_family
 from passl.modeling.architectures import CLIPWrapper
 from passl.modeling.heads import CLIPHead
 from passl.modeling.losses import LossPart
@@ -47,7 +47,7 @@ def test_the_old_notebook_builds_its_model():
     }
     model = CLIPWrapper(architectual=arch, head={"name": "ClipCNHead"})
     assert isinstance(model.head, CLIPHead)
-    assert model.model.spec["architecture"]["activation"] == "quick_gelu"
+    assert model.model.activation == "quick_gelu"
     assert model.model.encode_image(paddle.randn([2, 3, 32, 32])).shape == [2, 16]
     assert model.model.encode_text(paddle.zeros([2, 77], dtype="int64")).shape == [2, 16]
     assert model.model.visual.norm_pre.weight.shape == [64]
@@ -114,11 +114,11 @@ def test_the_contrastive_loss_may_not_be_accumulated_in_parts(wrapper):
 
 
 @pytest.mark.parametrize("prefix", ["", "model."])
-@pytest.mark.parametrize("layout", ["ours", "passl"])
+@pytest.mark.parametrize("layout", ["passl", "passl-2021"])
 def test_set_state_dict_takes_names_with_and_without_the_prefix(tiny, wrapper, prefix, layout):
     expected = layer_arrays(wrapper.model)
     ours = {prefix + name: value for name, value in expected.items()}
-    given = ours if layout == "ours" else to_passl(expected, prefix)
+    given = ours if layout == "passl" else to_family(expected, layout, prefix=prefix)
     other = CLIPWrapper(architecture=tiny)
     other.set_state_dict(given)
     assert all(np.array_equal(value, expected[name]) for name, value in layer_arrays(other.model).items())

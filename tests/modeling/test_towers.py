@@ -11,17 +11,17 @@ from passl.utils.registry import BACKBONES
 
 @pytest.fixture
 def vision() -> VisionTransformer:
-    return VisionTransformer(image_size=16, patch_size=8, width=16, num_layers=2, num_heads=2, output_dim=8)
+    return VisionTransformer(8, image_size=16, patch_size=8, width=16, num_layers=2, num_heads=2)
 
 
 @pytest.fixture
 def resnet() -> ModifiedResNet:
-    return ModifiedResNet(image_size=32, layers=[1, 1, 1, 1], width=4, num_heads=2, output_dim=8)
+    return ModifiedResNet(8, image_size=32, layers=[1, 1, 1, 1], width=4, num_heads=2)
 
 
 @pytest.fixture
 def text() -> TextTransformer:
-    return TextTransformer(context_length=10, vocab_size=50, width=16, num_layers=2, num_heads=2, output_dim=8)
+    return TextTransformer(8, context_length=10, vocab_size=50, width=16, num_layers=2, num_heads=2)
 
 
 def rows(*ids) -> paddle.Tensor:
@@ -29,7 +29,7 @@ def rows(*ids) -> paddle.Tensor:
 
 
 def test_towers_are_registered_by_name():
-    assert BACKBONES.names() == ["ModifiedResNet", "TextTransformer", "VisionTransformer"]
+    assert BACKBONES.names() == ["BertEncoder", "ModifiedResNet", "TextTransformer", "VisionTransformer"]
 
 
 # ---------------------------------------------------------------------------------------------------- text
@@ -147,9 +147,9 @@ def test_new_residual_blocks_pass_their_input_on(resnet):
     ],
 )
 def test_vision_transformer_refuses_impossible_sizes(change, message):
-    sizes = {"image_size": 16, "patch_size": 8, "width": 16, "num_layers": 1, "num_heads": 2, "output_dim": 8}
+    sizes = {"image_size": 16, "patch_size": 8, "width": 16, "num_layers": 1, "num_heads": 2}
     with pytest.raises(UserError, match=message):
-        VisionTransformer(**{**sizes, **change})
+        VisionTransformer(8, **{**sizes, **change})
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,6 @@ def test_vision_transformer_refuses_impossible_sizes(change, message):
     ],
 )
 def test_resnet_refuses_impossible_sizes(change, message):
-    sizes = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 4, "num_heads": 2, "output_dim": 8}
+    sizes = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 4, "num_heads": 2}
     with pytest.raises(UserError, match=message):
-        ModifiedResNet(**{**sizes, **change})
+        ModifiedResNet(8, **{**sizes, **change})

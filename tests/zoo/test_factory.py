@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import passl
-from passl.checkpoint import layer_arrays, to_passl, write_weights
+from passl.checkpoint import layer_arrays, to_family, write_weights
 from passl.utils.errors import UserError
 
 # A named model cut down until building it costs nothing; its real sizes are checked in tests/modeling.
@@ -44,8 +44,8 @@ def assert_same_weights(one, other) -> None:
 
 
 def test_named_model_has_the_activation_of_its_name():
-    assert small("ViT-B-32").spec["architecture"]["activation"] == "gelu"
-    assert small("ViT-B/32").spec["architecture"]["activation"] == "quick_gelu"
+    assert small("ViT-B-32").activation == "gelu"
+    assert small("ViT-B/32").activation == "quick_gelu"
 
 
 def test_models_come_in_evaluation_mode():
@@ -113,7 +113,7 @@ def test_weights_of_other_preprocessing_or_heads_are_refused_with_the_difference
     with pytest.raises(UserError, match=r"preprocessing.mean: \[0.5, 0.5, 0.5\] there, \[0.48"):
         small("ViT-B-32-quickgelu", pretrained=folder)
     same = {"image_mean": (0.5, 0.5, 0.5), "image_resize_mode": "squash"}
-    with pytest.raises(UserError, match="architecture.transformer_heads: "):
+    with pytest.raises(UserError, match="architecture.text.num_heads: "):
         small("ViT-B-32-quickgelu", pretrained=folder, transformer_heads=1, **same)
 
 
@@ -136,32 +136,33 @@ def test_own_weight_file_loads_into_a_named_model(tmp_path, suffix):
 def test_passl_file_loads_and_says_so_in_one_line(tmp_path, caplog):
     source = small("ViT-B-32-quickgelu")
     path = tmp_path / "ViT-B-32.pdparams"
-    weights = {name: paddle.to_tensor(value) for name, value in to_passl(layer_arrays(source)).items()}
+    arrays = to_family(layer_arrays(source), "passl-2021")
+    weights = {name: paddle.to_tensor(value) for name, value in arrays.items()}
     paddle.save({"state_dict": weights}, str(path))
     with caplog.at_level(logging.INFO, logger="passl"):
         model = small("ViT-B/32", pretrained=path)
     assert_same_weights(model, source)
     lines = [record.getMessage() for record in caplog.records]
-    assert lines == [f"loaded {path} (layout passl, activation quick_gelu)"]
+    assert lines == [f"loaded {path} (layout passl-2021, activation quick_gelu)"]
 
 
 def test_passl_file_is_refused_by_a_gelu_name(tmp_path):
     path = tmp_path / "weights.pdparams"
-    write_weights(path, to_passl(layer_arrays(small("ViT-B-32-quickgelu"))))
+    write_weights(path, to_family(layer_arrays(small("ViT-B-32-quickgelu")), "passl-2021"))
     with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has 'gelu'"):
         small("ViT-B-32", pretrained=path)
 
 
 def test_folder_of_another_activation_is_refused(folder):
     for path in (folder, folder / "model.safetensors"):
-        with pytest.raises(UserError, match="architecture.activation: 'quick_gelu' there, 'gelu' in this model"):
+        with pytest.raises(UserError, match="architecture.text.activation: 'quick_gelu' there, 'gelu' in this model"):
             small("ViT-B-32", pretrained=path)
 
 
 def test_activation_in_a_files_header_counts(tmp_path):
     path = tmp_path / "weights.safetensors"
     write_weights(path, layer_arrays(small()), metadata={"activation": "gelu"})
-    with pytest.raises(UserError, match="architecture.activation: 'gelu' there, 'quick_gelu' in this model"):
+    with pytest.raises(UserError, match="trained with activation 'gelu' and this model has 'quick_gelu'"):
         small("ViT-B-32-quickgelu", pretrained=path)
 
 

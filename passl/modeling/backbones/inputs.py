@@ -1,7 +1,7 @@
-"""What towers accept.
+"""What towers accept: sizes, images, token ids.
 
-Only shapes and dtypes are looked at, and ids where they can be read without waiting for a device; nothing while a static
-graph is made, where sizes may be unknown.
+Of images and ids only shapes and dtypes are looked at, and ids where they can be read without waiting for a device;
+nothing while a static graph is made, where sizes may be unknown.
 """
 
 from __future__ import annotations
@@ -12,6 +12,13 @@ from passl.utils.errors import UserError
 
 _FLOATS = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
 _INTEGERS = (paddle.int32, paddle.int64)
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raises `UserError` unless every size is at least 1."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise UserError(f"{name} is {value}; it is at least 1")
 
 
 @paddle.jit.not_to_static

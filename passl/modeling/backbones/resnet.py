@@ -23,7 +23,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import ParamAttr, nn
 
-from passl.modeling.backbones.inputs import check_image
+from passl.modeling.backbones.inputs import check_image, check_sizes
 from passl.modeling.layers import AttentionPool2d, BatchNorm2D, uniform_fan_in
 from passl.utils.errors import UserError
 from passl.utils.registry import BACKBONES
@@ -95,22 +95,32 @@ class ModifiedResNet(nn.Layer):
     """Image to embedding.
 
     Args:
+        output_dim: E.
         image_size: height and width of the images, a multiple of 32.
         layers: number of blocks in each of the four stages.
         width: channels after the stem; the stages have 4, 8, 16 and 32 times as many.
         num_heads: heads of the attention pooling; divides 32 · width.
-        output_dim: E.
         qkv_bias: whether the pooling's projections to queries, keys and values have a bias.
     """
 
+    modality = "image"
+
     def __init__(
-        self, image_size: int, layers: List[int], width: int, num_heads: int, output_dim: int, qkv_bias: bool = True
+        self,
+        output_dim: int,
+        /,
+        image_size: int,
+        layers: List[int],
+        width: int,
+        num_heads: int,
+        qkv_bias: bool = True,
     ) -> None:
         super().__init__()
+        check_sizes(output_dim=output_dim)
         if image_size < _TOTAL_STRIDE or image_size % _TOTAL_STRIDE:
             raise UserError(f"a ResNet takes images whose size is a multiple of {_TOTAL_STRIDE}, not {image_size}")
         if len(layers) != 4 or min(layers) < 1:
-            raise UserError(f"a ResNet has four stages of at least one block each; vision_layers is {list(layers)}")
+            raise UserError(f"a ResNet has four stages of at least one block each; layers is {list(layers)}")
         if width < 2 or width % 2:
             raise UserError(f"a ResNet's width is even (the stem starts with half of it), not {width}")
         self.image_size = image_size

@@ -3,16 +3,18 @@
 Shape letters everywhere: B batch, L tokens, H heads, K head width, D width, E embedding.
 """
 
-from passl.modeling.layers.activation import activation_function, gelu, quick_gelu
+from passl.modeling.layers.activation import activation_function, gelu, gelu_tanh, quick_gelu
 from passl.modeling.layers.attention import Attention, attend
-from passl.modeling.layers.attention_pool import AttentionPool2d
+from passl.modeling.layers.attention_pool import AttentionPool2d, LatentAttentionPool
 from passl.modeling.layers.initial import constant, new_parameter, normal, uniform, uniform_fan_in
+from passl.modeling.layers.layer_scale import LayerScale
 from passl.modeling.layers.linear import Linear
-from passl.modeling.layers.mlp import MLP
+from passl.modeling.layers.mlp import MLP, known_mlp_width
 from passl.modeling.layers.norm import BatchNorm2D, LayerNorm
 from passl.modeling.layers.patch_embed import PatchEmbed
+from passl.modeling.layers.pooler import Pooler
 from passl.modeling.layers.precision import at_least_float32, unit_length, without_autocast
-from passl.modeling.layers.transformer import Block, BlockInit, Transformer
+from passl.modeling.layers.transformer import Block, BlockInit, PostNormBlock, Transformer
 
 __all__ = [
     "MLP",
@@ -21,15 +23,21 @@ __all__ = [
     "BatchNorm2D",
     "Block",
     "BlockInit",
+    "LatentAttentionPool",
     "LayerNorm",
+    "LayerScale",
     "Linear",
     "PatchEmbed",
+    "Pooler",
+    "PostNormBlock",
     "Transformer",
     "activation_function",
     "at_least_float32",
     "attend",
     "constant",
     "gelu",
+    "gelu_tanh",
+    "known_mlp_width",
     "new_parameter",
     "normal",
     "quick_gelu",

@@ -1,4 +1,4 @@
-"""The two nonlinearities of CLIP models. Which one belongs to the weights, so there is no default."""
+"""The nonlinearities of the towers. Which one belongs to the weights, so there is no default."""
 
 from __future__ import annotations
 
@@ -21,11 +21,16 @@ def gelu(x: paddle.Tensor) -> paddle.Tensor:
     return F.gelu(x)
 
 
-_ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": gelu}
+def gelu_tanh(x: paddle.Tensor) -> paddle.Tensor:
+    """½ x (1 + tanh(√(2/π) (x + 0.044715 x³))): the approximation of GELU that SigLIP was trained with."""
+    return F.gelu(x, approximate=True)
+
+
+_ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": gelu, "gelu_tanh": gelu_tanh}
 
 
 def activation_function(name: str) -> Callable[[paddle.Tensor], paddle.Tensor]:
-    """The activation of that name: "quick_gelu" or "gelu"."""
+    """The activation of that name: "quick_gelu", "gelu" or "gelu_tanh"."""
     if name not in _ACTIVATIONS:
         raise UserError(
             f"there is no activation named {name!r}.{nearest(name, _ACTIVATIONS)} Accepted: {', '.join(_ACTIVATIONS)}"

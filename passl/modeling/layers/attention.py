@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -14,7 +16,13 @@ from passl.utils.compat import has_fused_attention
 from passl.utils.errors import UserError
 
 
-def attend(query: paddle.Tensor, key: paddle.Tensor, value: paddle.Tensor, is_causal: bool = False) -> paddle.Tensor:
+def attend(
+    query: paddle.Tensor,
+    key: paddle.Tensor,
+    value: paddle.Tensor,
+    is_causal: bool = False,
+    key_mask: Optional[paddle.Tensor] = None,
+) -> paddle.Tensor:
     """softmax(q kᵀ / √K) v for every head; the softmax in float32 or wider.
 
     Args:
@@ -22,12 +30,15 @@ def attend(query: paddle.Tensor, key: paddle.Tensor, value: paddle.Tensor, is_ca
         key: [B, L, H, K].
         value: [B, L, H, K].
         is_causal: a token sees itself and those before it (then Lq = L).
+        key_mask: [B, L] boolean, the keys that are seen; all of them if not given. A row that sees none, of padding
+            alone, attends to all alike, so that its numbers stay finite. Not together with `is_causal`.
 
     Returns:
         [B, Lq, H, K]
     """
     if has_fused_attention(query):
-        return F.scaled_dot_product_attention(query, key, value, is_causal=is_causal)
+        mask = None if key_mask is None else padding_mask(key_mask, query.dtype)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=is_causal)
     scale = query.shape[-1] ** -0.5
     query = (scale * query).transpose([0, 2, 1, 3])  # [B, H, Lq, K]
     key = key.transpose([0, 2, 1, 3])  # [B, H, L, K]
@@ -35,6 +46,8 @@ def attend(query: paddle.Tensor, key: paddle.Tensor, value: paddle.Tensor, is_ca
     scores = at_least_float32(paddle.matmul(query, key, transpose_y=True))  # [B, H, Lq, L]
     if is_causal:
         scores = scores + causal_mask(scores.shape[-1], scores.dtype)
+    if key_mask is not None:
+        scores = scores + padding_mask(key_mask, scores.dtype)
     weights = F.softmax(scores, axis=-1).astype(value.dtype)
     return paddle.matmul(weights, value).transpose([0, 2, 1, 3])  # [B, Lq, H, K]
 
@@ -42,6 +55,13 @@ def attend(query: paddle.Tensor, key: paddle.Tensor, value: paddle.Tensor, is_ca
 def causal_mask(length: int, dtype: paddle.dtype) -> paddle.Tensor:
     """What is added to the scores [L, L] so that no token sees a later one: -∞ above the diagonal, 0 elsewhere."""
     return paddle.triu(paddle.full([length, length], float("-inf"), dtype=dtype), diagonal=1)
+
+
+def padding_mask(key_mask: paddle.Tensor, dtype: paddle.dtype) -> paddle.Tensor:
+    """What is added to the scores, [B, 1, 1, L], so that no token sees a key outside the mask: 0, or hardly above -∞."""
+    lowest = -65504.0 if dtype == paddle.float16 else -3e38
+    hidden = paddle.logical_not(key_mask).astype(dtype)
+    return (hidden * lowest).unsqueeze([1, 2])
 
 
 class Attention(nn.Layer):
@@ -79,12 +99,12 @@ class Attention(nn.Layer):
         self.v_proj = Linear(width, width, qkv_bias, initial_qkv, zero)
         self.out_proj = Linear(width, width, True, initial_out, zero)
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """[B, L, D] -> [B, L, D]"""
+    def forward(self, x: paddle.Tensor, key_mask: Optional[paddle.Tensor] = None) -> paddle.Tensor:
+        """[B, L, D] -> [B, L, D]; `key_mask` [B, L] are the tokens that are seen."""
         query = split_heads(self.q_proj(x), self.num_heads)  # [B, L, H, K]
         key = split_heads(self.k_proj(x), self.num_heads)  # [B, L, H, K]
         value = split_heads(self.v_proj(x), self.num_heads)  # [B, L, H, K]
-        x = attend(query, key, value, self.is_causal)  # [B, L, H, K]
+        x = attend(query, key, value, self.is_causal, key_mask)  # [B, L, H, K]
         return self.out_proj(x.flatten(2))  # [B, L, D]
 
 

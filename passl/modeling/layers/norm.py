@@ -8,11 +8,16 @@ from passl.modeling.layers.initial import constant
 
 
 class LayerNorm(nn.LayerNorm):
-    """Normalisation over the last axis, epsilon 1e-5; starts with gain 1 and bias 0."""
+    """Normalisation over the last axis; starts with gain 1 and bias 0.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: D.
+        epsilon: what is added to the variance; it belongs to the weights, as an activation does.
+    """
+
+    def __init__(self, width: int, epsilon: float = 1e-5) -> None:
         gain, bias = ParamAttr(initializer=constant(1.0)), ParamAttr(initializer=constant(0.0))
-        super().__init__(width, epsilon=1e-5, weight_attr=gain, bias_attr=bias)
+        super().__init__(width, epsilon=epsilon, weight_attr=gain, bias_attr=bias)
 
 
 class BatchNorm2D(nn.BatchNorm2D):
