@@ -216,7 +216,7 @@ def test_spec_says_size_activation_and_tokenizer(model):
         "resize_mode": "shortest",
     }
     assert model.spec["architecture"]["name"] == "DualEncoder"
-    assert model.activation == "quick_gelu"
+    assert model.activations == ("quick_gelu",)
     assert model.spec["tokenizer"] == {"name": "ClipTokenizer", "context_length": 16}
 
 

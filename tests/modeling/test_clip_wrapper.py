@@ -47,7 +47,7 @@ def test_the_old_notebook_builds_its_model():
     }
     model = CLIPWrapper(architectual=arch, head={"name": "ClipCNHead"})
     assert isinstance(model.head, CLIPHead)
-    assert model.model.activation == "quick_gelu"
+    assert model.model.activations == ("quick_gelu",)
     assert model.model.encode_image(paddle.randn([2, 3, 32, 32])).shape == [2, 16]
     assert model.model.encode_text(paddle.zeros([2, 77], dtype="int64")).shape == [2, 16]
     assert model.model.visual.norm_pre.weight.shape == [64]

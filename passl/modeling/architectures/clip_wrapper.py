@@ -1,4 +1,4 @@
-"""What the engine trains: a CLIP network and the head that makes its loss."""
+"""What the engine trains: two towers and the head that makes their loss."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ class CLIPWrapper(nn.Layer):
                 "CLIPWrapper needs `architecture` or its old spelling `architectual`, and only one of the two"
             )
         self.model = ARCHITECTURES.build(architecture or architectual)
+        if self.model.visual is None or self.model.text is None:
+            raise UserError("CLIPWrapper trains pairs, and its architecture has one tower only: give image and text")
         self.head = HEADS.build(head)
 
     @property
@@ -79,7 +81,7 @@ class CLIPWrapper(nn.Layer):
         self.model.clamp_logit_scale()
 
     def set_state_dict(self, state_dict: Mapping[str, Any]):
-        """Takes over the network's weights, as `CLIP.set_state_dict` does; the head has none."""
+        """Takes over the network's weights, as `DualEncoder.set_state_dict` does; the head has none."""
         return self.model.set_state_dict(state_dict)
 
     set_dict = load_dict = set_state_dict

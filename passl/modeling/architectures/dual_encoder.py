@@ -22,7 +22,7 @@ from passl.checkpoint import LoadReport, from_family, implied_activation, layer_
 from passl.config import build
 from passl.distributed.environment import num_local_processes
 from passl.modeling.layers import constant, known_mlp_width, new_parameter, unit_length, without_autocast
-from passl.tokenizers import ClipTokenizer, build_tokenizer
+from passl.tokenizers import ClipTokenizer, Tokenizer, build_tokenizer
 from passl.utils.constants import INIT_LOGIT_SCALE, MAX_LOGIT_SCALE, OPENAI_MEAN, OPENAI_STD
 from passl.utils.cpu import configure_cpu
 from passl.utils.errors import UserError
@@ -164,10 +164,10 @@ class DualEncoder(nn.Layer):
             self.logit_scale.set_value(self.logit_scale.clip(max=MAX_LOGIT_SCALE))
 
     @property
-    def activation(self) -> Optional[str]:
-        """The nonlinearity that the weights belong to: the image tower's if it has a choice, else the text tower's."""
+    def activations(self) -> Tuple[str, ...]:
+        """The nonlinearities that the weights belong to, each once; of towers that have a choice."""
         nodes = (self.spec["architecture"][tower] or {} for tower in ("image", "text"))
-        return next((node["activation"] for node in nodes if "activation" in node), None)
+        return tuple(sorted({node["activation"] for node in nodes if "activation" in node}))
 
     def load_weights(
         self, weights: Mapping[str, Any], source: str, partial: bool = False, activation: Optional[str] = None
@@ -190,12 +190,12 @@ class DualEncoder(nn.Layer):
         """
         arrays, family = from_family(weights)[:2]
         activation = activation or implied_activation(family)
-        expected = self.activation
-        if None not in (activation, expected) and activation != expected:
+        if activation is not None and set(self.activations) - {activation}:
             raise UserError(
                 f"{source} (layout {family}) was trained with activation {activation!r} and this model has "
-                f"{expected!r}: it would run and give worse features. Build the model that the weights belong to, with "
-                f"activation={activation!r} (names that end in -quickgelu have 'quick_gelu')"
+                f"{' and '.join(map(repr, self.activations))}: it would run and give worse features. Build the model "
+                f"that the weights belong to, with activation={activation!r} (names that end in -quickgelu have "
+                "'quick_gelu')"
             )
         return load_into(self, arrays, partial=partial, source=source), family
 
@@ -206,7 +206,7 @@ class DualEncoder(nn.Layer):
     # Paddle knows the method by these names too; left alone they would be the ones that only warn.
     set_dict = load_dict = set_state_dict
 
-    def make_tokenizer(self) -> Any:
+    def make_tokenizer(self) -> Tokenizer:
         """The tokenizer that the text tower was made for.
 
         Raises:
@@ -215,7 +215,7 @@ class DualEncoder(nn.Layer):
         self._tower("text")
         return build_tokenizer(self.spec["tokenizer"], folder=self.tokenizer_folder)
 
-    def save_pretrained(self, folder: str, tokenizer: Optional[Any] = None) -> None:
+    def save_pretrained(self, folder: str, tokenizer: Optional[Tokenizer] = None) -> None:
         """Writes a model folder that `passl.create_model(folder)` reads: weights, specification, tokenizer.
 
         Args:
@@ -228,7 +228,7 @@ class DualEncoder(nn.Layer):
         if tokenizer is not None:
             self._check_tokenizer(tokenizer)
         elif self.text is not None:
-            tokenizer = self.make_tokenizer()
+            tokenizer = self._tokenizer_with_files()
         save_model_folder(folder, layer_arrays(self), self.spec, tokenizer)
 
     def _tower(self, modality: str) -> nn.Layer:
@@ -240,7 +240,17 @@ class DualEncoder(nn.Layer):
             )
         return tower
 
-    def _check_tokenizer(self, tokenizer: Any) -> None:
+    def _tokenizer_with_files(self) -> Tokenizer:
+        tokenizer = self.make_tokenizer()
+        try:
+            tokenizer.vocab_size  # noqa: B018 (reads the files)
+        except UserError as error:
+            raise UserError(
+                f"a model folder holds its tokenizer. {error}; or give it: save_pretrained(folder, tokenizer=...)"
+            ) from None
+        return tokenizer
+
+    def _check_tokenizer(self, tokenizer: Tokenizer) -> None:
         own, given = self.spec["tokenizer"] or {}, tokenizer.spec
         for key in ("name", "context_length"):
             if given[key] != own.get(key):

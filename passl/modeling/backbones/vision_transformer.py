@@ -198,7 +198,7 @@ def _check_choices(
     pooler: bool,
 ) -> None:
     """Raises `UserError` for choices that contradict each other."""
-    if patch_size < 1 or image_size < 1 or image_size % patch_size:
+    if not 1 <= patch_size <= image_size:
         raise UserError(f"images of {image_size} pixels cannot be cut into squares of {patch_size}")
     if not proj and output_dim != width:
         raise UserError(
