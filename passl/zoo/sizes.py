@@ -24,18 +24,24 @@ IMAGES = {
     "siglip": (_HALF, _HALF, "bicubic", "squash"),
 }
 
-# Tokenizers by the name of their vocabulary; that of CLIP is bundled, the files of the others are brought along.
+
+def _files(source: str, **settings: Any) -> Dict[str, Any]:
+    """A tokenizer whose files are published under the name `source` on the Hugging Face hub."""
+    return {"name": "FileTokenizer", "source": source, **settings}
+
+
+# Tokenizers by the name of their vocabulary. That of CLIP is bundled; the files of the others are brought along.
 TOKENIZERS: Dict[str, Dict[str, Any]] = {
     "clip": {"name": "ClipTokenizer"},
-    "bert-base-uncased": {"name": "WordPieceTokenizer", "strip_sep": True},
-    "roberta-base": {"name": "ByteLevelTokenizer"},
-    "xlm-roberta-base": {"name": "UnigramTokenizer"},
-    "xlm-roberta-large": {"name": "UnigramTokenizer"},
-    "facebook/xlm-v-base": {"name": "UnigramTokenizer"},
-    "google/mt5-base": {"name": "UnigramTokenizer", "clean": "canonicalize"},
-    "timm/ViT-B-16-SigLIP": {"name": "UnigramTokenizer", "clean": "canonicalize"},
-    "timm/ViT-B-16-SigLIP-i18n-256": {"name": "UnigramTokenizer", "clean": "canonicalize"},
-    "timm/ViT-B-16-SigLIP2": {"name": "UnigramTokenizer", "clean": "canonicalize"},
+    "bert-base-uncased": _files("google-bert/bert-base-uncased", strip_sep=True),
+    "roberta-base": _files("FacebookAI/roberta-base"),
+    "xlm-roberta-base": _files("FacebookAI/xlm-roberta-base"),
+    "xlm-roberta-large": _files("FacebookAI/xlm-roberta-large"),
+    "xlm-v-base": _files("facebook/xlm-v-base"),
+    "mt5-base": _files("google/mt5-base", clean="canonicalize"),
+    "siglip": _files("timm/ViT-B-16-SigLIP", clean="canonicalize"),
+    "siglip-i18n": _files("timm/ViT-B-16-SigLIP-i18n-256", clean="canonicalize"),
+    "siglip2": _files("timm/ViT-B-16-SigLIP2", clean="canonicalize"),
 }
 
 # ---------------------------------------------------------------------------------------------------- families
@@ -46,9 +52,9 @@ class Family:
     """What the models of one family share.
 
     Attributes:
-        text: keys of the text tower.
+        text: keys of the text tower, and its `name` where it is no TextTransformer.
         image: keys of the image tower.
-        tokenizer: the entry of `TOKENIZERS`; the length of its rows is the text tower's.
+        tokenizer: the entry of `TOKENIZERS`; its rows are as long as the text tower takes them.
         images: the entry of `IMAGES`, for models without weights; those of all published weights if they agree.
         init_logit_bias: what the bias of the logits starts from; None where there is none.
     """
@@ -92,14 +98,34 @@ def _siglip(vocab_size: int, activation: str, tokenizer: str) -> Family:
     )
 
 
+def _roberta(vocab_size: int, tokenizer: str) -> Family:
+    """RoBERTa: positions are counted from 2 over the tokens that are not padding."""
+    return Family(
+        text={
+            "name": "BertEncoder",
+            "context_length": 77,
+            "vocab_size": vocab_size,
+            "activation": "gelu",
+            "num_positions": 514,
+            "pad_id": 1,
+            "position_offset": 2,
+            "num_token_types": 1,
+            "pool": "mean",
+            "proj": "mlp",
+            "norm_epsilon": 1e-5,
+        },
+        tokenizer=tokenizer,
+    )
+
+
 def _with_text(family: Family, **keys: Any) -> Family:
     return replace(family, text={**family.text, **keys})
 
 
 _CLIP = Family(text={"context_length": 77, "vocab_size": 49408})
-_XLM_V = _worldwide(vocab_size=901629, eos_id=2, tokenizer="facebook/xlm-v-base")
-_SIGLIP = _siglip(vocab_size=32000, activation="gelu", tokenizer="timm/ViT-B-16-SigLIP")
-_I18N = _siglip(vocab_size=250000, activation="gelu", tokenizer="timm/ViT-B-16-SigLIP-i18n-256")
+_XLM_V = _worldwide(vocab_size=901629, eos_id=2, tokenizer="xlm-v-base")
+_SIGLIP = _siglip(vocab_size=32000, activation="gelu", tokenizer="siglip")
+_I18N = _siglip(vocab_size=250000, activation="gelu", tokenizer="siglip-i18n")
 
 FAMILIES: Dict[str, Family] = {
     "clip": _CLIP,
@@ -111,14 +137,17 @@ FAMILIES: Dict[str, Family] = {
         tokenizer="bert-base-uncased",
         images="clipa",
     ),
-    "mt5": _worldwide(vocab_size=250100, eos_id=1, tokenizer="google/mt5-base"),
+    "mt5": _worldwide(vocab_size=250100, eos_id=1, tokenizer="mt5-base"),
     "xlm-v": _XLM_V,
     "xlm-v, squashed": replace(_XLM_V, images="openai squashed"),
     "siglip": _SIGLIP,
     "siglip, 16 tokens": _with_text(_SIGLIP, context_length=16),
     "siglip i18n": _I18N,
     "siglip i18n, no projection": _with_text(_I18N, proj=False, proj_bias=False),
-    "siglip2": _siglip(vocab_size=256000, activation="gelu_tanh", tokenizer="timm/ViT-B-16-SigLIP2"),
+    "siglip2": _siglip(vocab_size=256000, activation="gelu_tanh", tokenizer="siglip2"),
+    "roberta-base": _roberta(vocab_size=50265, tokenizer="roberta-base"),
+    "xlm-roberta-base": _roberta(vocab_size=250002, tokenizer="xlm-roberta-base"),
+    "xlm-roberta-large": _roberta(vocab_size=250002, tokenizer="xlm-roberta-large"),
 }
 
 # ---------------------------------------------------------------------------------------------------- models
@@ -134,60 +163,43 @@ class Tower(NamedTuple):
 
 
 class Resnet(NamedTuple):
-    """CLIP with an image tower of convolutions."""
+    """A model whose image tower has convolutions."""
 
     embed_dim: int
     image_size: int
     layers: Tuple[int, int, int, int]
     width: int
-    text_width: int
-
-
-class Vit(NamedTuple):
-    """CLIP with two transformers; the heads of the text tower are 64 wide."""
-
-    embed_dim: int
-    image_size: int
-    tower: str
-    patch_size: int
-    text_width: int
-    text_layers: int
+    text_tower: str
     family: str = "clip"
 
 
-class Siglip(NamedTuple):
-    """Two towers of the same size, or of two; the embeddings are as wide as the image tower."""
-
-    image_size: int
-    tower: str
-    patch_size: int
-    image_activation: str
-    family: str
-    text_tower: Optional[str] = None
-
-
-class Roberta(NamedTuple):
-    """The image tower of CLIP and a RoBERTa in many languages or one."""
+class Vit(NamedTuple):
+    """A model of two transformers. Its image tower's activation is that of its name, unless the row says another."""
 
     embed_dim: int
-    tower: str
+    image_size: int
+    image_tower: str
     patch_size: int
-    image_activation: str
     text_tower: str
-    vocab_size: int
-    tokenizer: str
+    family: str = "clip"
+    image_activation: Optional[str] = None
 
 
-Row = Union[Resnet, Vit, Siglip, Roberta]
+Row = Union[Resnet, Vit]
 
 TOWERS = {
+    "256x10": Tower(256, 10, 4, 1024),
     "S": Tower(384, 12, 6, 1536),
     "M": Tower(512, 12, 8, 2048),
+    "640x12": Tower(640, 12, 10, 2560),
     "B": Tower(768, 12, 12, 3072),
     "B+": Tower(896, 12, 14, 3584),
+    "1024x12": Tower(1024, 12, 16, 4096),
     "L": Tower(1024, 24, 16, 4096),
     "SO400M": Tower(1152, 27, 16, 4304),
     "H": Tower(1280, 32, 16, 5120),
+    "1280x32": Tower(1280, 32, 20, 5120),
+    "1280x36": Tower(1280, 36, 20, 5120),
     "g": Tower(1408, 40, 16, 6144),
     "gopt": Tower(1536, 40, 16, 6144),
     "bigG": Tower(1664, 48, 16, 8192),
@@ -195,76 +207,76 @@ TOWERS = {
 }
 
 MODELS: Dict[str, Row] = {
-    "RN50": Resnet(1024, 224, (3, 4, 6, 3), 64, 512),
-    "RN101": Resnet(512, 224, (3, 4, 23, 3), 64, 512),
-    "RN50x4": Resnet(640, 288, (4, 6, 10, 6), 80, 640),
-    "RN50x16": Resnet(768, 384, (6, 8, 18, 8), 96, 768),
-    "RN50x64": Resnet(1024, 448, (3, 15, 36, 10), 128, 1024),
-    "ViT-S-32": Vit(384, 224, "S", 32, 384, 12),
-    "ViT-S-32-alt": Vit(256, 224, "S", 32, 256, 10),
-    "ViT-S-16": Vit(384, 224, "S", 16, 384, 12),
-    "ViT-S-16-alt": Vit(256, 224, "S", 16, 256, 10),
-    "ViT-M-32": Vit(512, 224, "M", 32, 512, 12),
-    "ViT-M-32-alt": Vit(384, 224, "M", 32, 384, 12),
-    "ViT-M-16": Vit(512, 224, "M", 16, 512, 12),
-    "ViT-M-16-alt": Vit(384, 224, "M", 16, 384, 12, "clip, layer scale"),
-    "ViT-B-32": Vit(512, 224, "B", 32, 512, 12),
-    "ViT-B-32-256": Vit(512, 256, "B", 32, 512, 12),
-    "ViT-B-32-plus-256": Vit(640, 256, "B+", 32, 640, 12),
-    "ViT-B-16": Vit(512, 224, "B", 16, 512, 12),
-    "ViT-B-16-plus": Vit(640, 224, "B+", 16, 640, 12),
-    "ViT-B-16-plus-240": Vit(640, 240, "B+", 16, 640, 12),
-    "ViT-L-16": Vit(768, 224, "L", 16, 768, 12),
-    "ViT-L-16-320": Vit(768, 320, "L", 16, 768, 12),
-    "ViT-L-14": Vit(768, 224, "L", 14, 768, 12),
-    "ViT-L-14-280": Vit(768, 280, "L", 14, 768, 12),
-    "ViT-L-14-336": Vit(768, 336, "L", 14, 768, 12),
-    "ViT-H-16": Vit(1024, 224, "H", 16, 1024, 24),
-    "ViT-H-14": Vit(1024, 224, "H", 14, 1024, 24),
-    "ViT-H-14-378": Vit(1024, 378, "H", 14, 1024, 24, "clip, squashed"),
-    "ViT-g-14": Vit(1024, 224, "g", 14, 1024, 24),
-    "ViT-bigG-14": Vit(1280, 224, "bigG", 14, 1280, 32),
-    "ViT-e-14": Vit(1280, 224, "e", 14, 1280, 36),
-    "ViT-L-14-CLIPA": Vit(768, 224, "L", 14, 768, 12, "clipa"),
-    "ViT-L-14-CLIPA-336": Vit(768, 336, "L", 14, 768, 12, "clipa"),
-    "ViT-H-14-CLIPA": Vit(1024, 224, "H", 14, 1024, 24, "clipa"),
-    "ViT-H-14-CLIPA-336": Vit(1024, 336, "H", 14, 1024, 24, "clipa"),
-    "ViT-bigG-14-CLIPA": Vit(1280, 224, "bigG", 14, 1280, 32, "clipa"),
-    "ViT-bigG-14-CLIPA-336": Vit(1280, 336, "bigG", 14, 1280, 32, "clipa"),
-    "ViT-L-14-worldwide": Vit(768, 224, "L", 14, 768, 12, "mt5"),
-    "ViT-H-14-worldwide": Vit(1024, 224, "H", 14, 1024, 24, "xlm-v"),
-    "ViT-H-14-worldwide-378": Vit(1024, 378, "H", 14, 1024, 24, "xlm-v, squashed"),
-    "ViT-bigG-14-worldwide": Vit(1280, 224, "bigG", 14, 1280, 32, "xlm-v"),
-    "ViT-bigG-14-worldwide-378": Vit(1280, 378, "bigG", 14, 1280, 32, "xlm-v, squashed"),
-    "ViT-B-16-SigLIP": Siglip(224, "B", 16, "gelu", "siglip"),
-    "ViT-B-16-SigLIP-256": Siglip(256, "B", 16, "gelu", "siglip"),
-    "ViT-B-16-SigLIP-384": Siglip(384, "B", 16, "gelu", "siglip"),
-    "ViT-B-16-SigLIP-512": Siglip(512, "B", 16, "gelu", "siglip"),
-    "ViT-B-16-SigLIP-i18n-256": Siglip(256, "B", 16, "gelu", "siglip i18n"),
-    "ViT-L-16-SigLIP-256": Siglip(256, "L", 16, "gelu", "siglip"),
-    "ViT-L-16-SigLIP-384": Siglip(384, "L", 16, "gelu", "siglip"),
-    "ViT-SO400M-14-SigLIP": Siglip(224, "SO400M", 14, "gelu", "siglip, 16 tokens"),
-    "ViT-SO400M-14-SigLIP-378": Siglip(378, "SO400M", 14, "gelu", "siglip"),
-    "ViT-SO400M-14-SigLIP-384": Siglip(384, "SO400M", 14, "gelu", "siglip"),
-    "ViT-SO400M-16-SigLIP-i18n-256": Siglip(256, "SO400M", 16, "gelu_tanh", "siglip i18n, no projection"),
-    "ViT-B-32-SigLIP2-256": Siglip(256, "B", 32, "gelu_tanh", "siglip2"),
-    "ViT-B-16-SigLIP2": Siglip(224, "B", 16, "gelu", "siglip2"),
-    "ViT-B-16-SigLIP2-256": Siglip(256, "B", 16, "gelu", "siglip2"),
-    "ViT-B-16-SigLIP2-384": Siglip(384, "B", 16, "gelu", "siglip2"),
-    "ViT-B-16-SigLIP2-512": Siglip(512, "B", 16, "gelu", "siglip2"),
-    "ViT-L-16-SigLIP2-256": Siglip(256, "L", 16, "gelu", "siglip2"),
-    "ViT-L-16-SigLIP2-384": Siglip(384, "L", 16, "gelu", "siglip2"),
-    "ViT-L-16-SigLIP2-512": Siglip(512, "L", 16, "gelu_tanh", "siglip2"),
-    "ViT-SO400M-14-SigLIP2": Siglip(224, "SO400M", 14, "gelu", "siglip2"),
-    "ViT-SO400M-14-SigLIP2-378": Siglip(378, "SO400M", 14, "gelu", "siglip2"),
-    "ViT-SO400M-16-SigLIP2-256": Siglip(256, "SO400M", 16, "gelu_tanh", "siglip2"),
-    "ViT-SO400M-16-SigLIP2-384": Siglip(384, "SO400M", 16, "gelu_tanh", "siglip2"),
-    "ViT-SO400M-16-SigLIP2-512": Siglip(512, "SO400M", 16, "gelu_tanh", "siglip2"),
-    "ViT-gopt-16-SigLIP2-256": Siglip(256, "gopt", 16, "gelu_tanh", "siglip2", text_tower="SO400M"),
-    "ViT-gopt-16-SigLIP2-384": Siglip(384, "gopt", 16, "gelu_tanh", "siglip2", text_tower="SO400M"),
-    "roberta-ViT-B-32": Roberta(512, "B", 32, "quick_gelu", "B", 50265, "roberta-base"),
-    "xlm-roberta-base-ViT-B-32": Roberta(512, "B", 32, "gelu", "B", 250002, "xlm-roberta-base"),
-    "xlm-roberta-large-ViT-H-14": Roberta(1024, "H", 14, "gelu", "L", 250002, "xlm-roberta-large"),
+    "RN50": Resnet(1024, 224, (3, 4, 6, 3), 64, "M"),
+    "RN101": Resnet(512, 224, (3, 4, 23, 3), 64, "M"),
+    "RN50x4": Resnet(640, 288, (4, 6, 10, 6), 80, "640x12"),
+    "RN50x16": Resnet(768, 384, (6, 8, 18, 8), 96, "B"),
+    "RN50x64": Resnet(1024, 448, (3, 15, 36, 10), 128, "1024x12"),
+    "ViT-S-32": Vit(384, 224, "S", 32, "S"),
+    "ViT-S-32-alt": Vit(256, 224, "S", 32, "256x10"),
+    "ViT-S-16": Vit(384, 224, "S", 16, "S"),
+    "ViT-S-16-alt": Vit(256, 224, "S", 16, "256x10"),
+    "ViT-M-32": Vit(512, 224, "M", 32, "M"),
+    "ViT-M-32-alt": Vit(384, 224, "M", 32, "S"),
+    "ViT-M-16": Vit(512, 224, "M", 16, "M"),
+    "ViT-M-16-alt": Vit(384, 224, "M", 16, "S", "clip, layer scale"),
+    "ViT-B-32": Vit(512, 224, "B", 32, "M"),
+    "ViT-B-32-256": Vit(512, 256, "B", 32, "M"),
+    "ViT-B-32-plus-256": Vit(640, 256, "B+", 32, "640x12"),
+    "ViT-B-16": Vit(512, 224, "B", 16, "M"),
+    "ViT-B-16-plus": Vit(640, 224, "B+", 16, "640x12"),
+    "ViT-B-16-plus-240": Vit(640, 240, "B+", 16, "640x12"),
+    "ViT-L-16": Vit(768, 224, "L", 16, "B"),
+    "ViT-L-16-320": Vit(768, 320, "L", 16, "B"),
+    "ViT-L-14": Vit(768, 224, "L", 14, "B"),
+    "ViT-L-14-280": Vit(768, 280, "L", 14, "B"),
+    "ViT-L-14-336": Vit(768, 336, "L", 14, "B"),
+    "ViT-H-16": Vit(1024, 224, "H", 16, "L"),
+    "ViT-H-14": Vit(1024, 224, "H", 14, "L"),
+    "ViT-H-14-378": Vit(1024, 378, "H", 14, "L", "clip, squashed"),
+    "ViT-g-14": Vit(1024, 224, "g", 14, "L"),
+    "ViT-bigG-14": Vit(1280, 224, "bigG", 14, "1280x32"),
+    "ViT-e-14": Vit(1280, 224, "e", 14, "1280x36"),
+    "ViT-L-14-CLIPA": Vit(768, 224, "L", 14, "B", "clipa"),
+    "ViT-L-14-CLIPA-336": Vit(768, 336, "L", 14, "B", "clipa"),
+    "ViT-H-14-CLIPA": Vit(1024, 224, "H", 14, "L", "clipa"),
+    "ViT-H-14-CLIPA-336": Vit(1024, 336, "H", 14, "L", "clipa"),
+    "ViT-bigG-14-CLIPA": Vit(1280, 224, "bigG", 14, "1280x32", "clipa"),
+    "ViT-bigG-14-CLIPA-336": Vit(1280, 336, "bigG", 14, "1280x32", "clipa"),
+    "ViT-L-14-worldwide": Vit(768, 224, "L", 14, "B", "mt5"),
+    "ViT-H-14-worldwide": Vit(1024, 224, "H", 14, "L", "xlm-v"),
+    "ViT-H-14-worldwide-378": Vit(1024, 378, "H", 14, "L", "xlm-v, squashed"),
+    "ViT-bigG-14-worldwide": Vit(1280, 224, "bigG", 14, "1280x32", "xlm-v"),
+    "ViT-bigG-14-worldwide-378": Vit(1280, 378, "bigG", 14, "1280x32", "xlm-v, squashed"),
+    "ViT-B-16-SigLIP": Vit(768, 224, "B", 16, "B", "siglip"),
+    "ViT-B-16-SigLIP-256": Vit(768, 256, "B", 16, "B", "siglip"),
+    "ViT-B-16-SigLIP-384": Vit(768, 384, "B", 16, "B", "siglip"),
+    "ViT-B-16-SigLIP-512": Vit(768, 512, "B", 16, "B", "siglip"),
+    "ViT-B-16-SigLIP-i18n-256": Vit(768, 256, "B", 16, "B", "siglip i18n"),
+    "ViT-L-16-SigLIP-256": Vit(1024, 256, "L", 16, "L", "siglip"),
+    "ViT-L-16-SigLIP-384": Vit(1024, 384, "L", 16, "L", "siglip"),
+    "ViT-SO400M-14-SigLIP": Vit(1152, 224, "SO400M", 14, "SO400M", "siglip, 16 tokens"),
+    "ViT-SO400M-14-SigLIP-378": Vit(1152, 378, "SO400M", 14, "SO400M", "siglip"),
+    "ViT-SO400M-14-SigLIP-384": Vit(1152, 384, "SO400M", 14, "SO400M", "siglip"),
+    "ViT-SO400M-16-SigLIP-i18n-256": Vit(1152, 256, "SO400M", 16, "SO400M", "siglip i18n, no projection", "gelu_tanh"),
+    "ViT-B-32-SigLIP2-256": Vit(768, 256, "B", 32, "B", "siglip2", "gelu_tanh"),
+    "ViT-B-16-SigLIP2": Vit(768, 224, "B", 16, "B", "siglip2"),
+    "ViT-B-16-SigLIP2-256": Vit(768, 256, "B", 16, "B", "siglip2"),
+    "ViT-B-16-SigLIP2-384": Vit(768, 384, "B", 16, "B", "siglip2"),
+    "ViT-B-16-SigLIP2-512": Vit(768, 512, "B", 16, "B", "siglip2"),
+    "ViT-L-16-SigLIP2-256": Vit(1024, 256, "L", 16, "L", "siglip2"),
+    "ViT-L-16-SigLIP2-384": Vit(1024, 384, "L", 16, "L", "siglip2"),
+    "ViT-L-16-SigLIP2-512": Vit(1024, 512, "L", 16, "L", "siglip2", "gelu_tanh"),
+    "ViT-SO400M-14-SigLIP2": Vit(1152, 224, "SO400M", 14, "SO400M", "siglip2"),
+    "ViT-SO400M-14-SigLIP2-378": Vit(1152, 378, "SO400M", 14, "SO400M", "siglip2"),
+    "ViT-SO400M-16-SigLIP2-256": Vit(1152, 256, "SO400M", 16, "SO400M", "siglip2", "gelu_tanh"),
+    "ViT-SO400M-16-SigLIP2-384": Vit(1152, 384, "SO400M", 16, "SO400M", "siglip2", "gelu_tanh"),
+    "ViT-SO400M-16-SigLIP2-512": Vit(1152, 512, "SO400M", 16, "SO400M", "siglip2", "gelu_tanh"),
+    "ViT-gopt-16-SigLIP2-256": Vit(1536, 256, "gopt", 16, "SO400M", "siglip2", "gelu_tanh"),
+    "ViT-gopt-16-SigLIP2-384": Vit(1536, 384, "gopt", 16, "SO400M", "siglip2", "gelu_tanh"),
+    "roberta-ViT-B-32": Vit(512, 224, "B", 32, "B", "roberta-base", "quick_gelu"),
+    "xlm-roberta-base-ViT-B-32": Vit(512, 224, "B", 32, "B", "xlm-roberta-base"),
+    "xlm-roberta-large-ViT-H-14": Vit(1024, 224, "H", 14, "L", "xlm-roberta-large"),
 }
 
 # Models that are there a second time under this ending, with QuickGELU in both towers in place of GELU.

@@ -137,10 +137,18 @@ def test_new_residual_blocks_pass_their_input_on(resnet):
     assert float(resnet.bn3.weight.min()) == 1  # the stem's own third norm is none of them
 
 
+def test_pixels_that_fill_no_square_are_not_seen():
+    sizes = {"patch_size": 8, "width": 16, "num_layers": 1, "num_heads": 2}
+    tower, exact = (VisionTransformer(8, image_size=size, **sizes) for size in (19, 16))
+    exact.set_state_dict(tower.state_dict())
+    image = paddle.rand([1, 3, 19, 19])
+    np.testing.assert_array_equal(tower(image).numpy(), exact(image[:, :, :16, :16]).numpy())
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"patch_size": 5}, "16 pixels cannot be cut into squares of 5"),
+        ({"patch_size": 17}, "16 pixels cannot be cut into squares of 17"),
         ({"num_heads": 3}, "width 16 cannot be split into 3 heads"),
         ({"proj": False}, "as wide as the tower, 16; 8 was asked for"),
         ({"activation": "relu"}, "no activation named 'relu'"),

@@ -55,7 +55,7 @@ class VisionTransformer(nn.Layer):
 
     Args:
         output_dim: E.
-        image_size: height and width of the images, a multiple of `patch_size`.
+        image_size: height and width of the images; what does not fill a square, right and at the bottom, is not seen.
         patch_size: side of the squares that become tokens.
         width: D.
         num_layers: number of blocks.
