@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import passl
-from passl.checkpoint import layer_arrays, to_passl, weights_hash, write_weights
+from passl.checkpoint import layer_arrays, to_family, weights_hash, write_weights
 from passl.cli.main import main
 from passl.config import build, load_config
 from passl.engine.run_config import RunConfig
@@ -177,10 +177,10 @@ def paddle_file(path, arrays, wrap):
 @pytest.mark.parametrize("prefix", ["", "model."])
 @pytest.mark.parametrize("wrap", [False, True])
 def test_passl_weights_load_with_and_without_prefix_and_outer_state_dict(measured, tmp_path, prefix, wrap):
-    arrays = to_passl(layer_arrays(measured.network), prefix=prefix)
+    arrays = to_family(layer_arrays(measured.network), "passl-2021", prefix=prefix)
     result, errors = measured.measure(paddle_file(tmp_path / "ViT.pdparams", arrays, wrap))
     assert result["measured"]["weights_sha256"] == measured.hash
-    assert f"loaded {tmp_path / 'ViT.pdparams'} (layout passl, activation quick_gelu)" in errors
+    assert f"loaded {tmp_path / 'ViT.pdparams'} (layout passl-2021, activation quick_gelu)" in errors
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pdparams", "folder", "file in a folder", "wrapped"])
@@ -195,7 +195,7 @@ def test_our_own_weights_load_from_every_kind_of_file(measured, tmp_path, kind):
         measured.network.save_pretrained(tmp_path / "model")
         path = tmp_path / "model" / ("model.safetensors" if kind == "file in a folder" else "")
     result, errors = measured.measure(path)
-    assert result["measured"]["weights_sha256"] == measured.hash and "layout ours" in errors
+    assert result["measured"]["weights_sha256"] == measured.hash and "layout passl," in errors
 
 
 def test_state_of_a_run_loads_as_weights(measured, command):
@@ -210,7 +210,7 @@ def test_state_of_a_run_loads_as_weights(measured, command):
 def test_weights_of_another_activation_are_refused_and_both_are_named(measured, command, tmp_path):
     measured.network.save_pretrained(tmp_path / "model")
     passl_file = tmp_path / "ViT.pdparams"
-    write_weights(passl_file, to_passl(layer_arrays(measured.network)))
+    write_weights(passl_file, to_family(layer_arrays(measured.network), "passl-2021"))
     assert command("train", "-c", measured.config, "-o", "steps=1", "--output-dir", measured.output)[0] == 0
     for weights in (tmp_path / "model", passl_file, measured.output / "checkpoints" / "latest"):
         result, errors = measured.measure(weights, "-o", "model.architecture.activation=gelu", expected=1)

@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 import passl
-from passl.checkpoint import layer_arrays, to_passl, write_weights
+from passl.checkpoint import layer_arrays, to_family, write_weights
 from passl.cli.main import _parser, main
 from passl.cli.train import read_config, register_everything
 from passl.config import build, load_config
@@ -263,7 +263,7 @@ def test_option_that_freezes_the_image_tower_does(clone):
 def write_passl_weights(name, **overrides):
     """ViT-B-32.pdparams in PASSL's layout, with new weights."""
     model = passl.create_model(name, **overrides)
-    write_weights("ViT-B-32.pdparams", to_passl(layer_arrays(model)))
+    write_weights("ViT-B-32.pdparams", to_family(layer_arrays(model), "passl-2021"))
 
 
 def run_python(page):

@@ -13,7 +13,7 @@ import paddle
 import pytest
 
 import passl
-from passl.checkpoint import layer_arrays, to_passl, weights_hash
+from passl.checkpoint import layer_arrays, to_family, weights_hash
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: pip install -r requirements-dev.txt")
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: pip install -r requirements-dev.txt")
@@ -92,7 +92,8 @@ def published(tmp_path_factory):
     arrays = layer_arrays(passl.create_model("ViT-B/32"))
     arrays["logit_scale"] = np.array(np.log(100), np.float32)
     path = tmp_path_factory.mktemp("published") / "ViT-B-32.pdparams"
-    paddle.save({"state_dict": {name: paddle.to_tensor(array) for name, array in to_passl(arrays).items()}}, str(path))
+    weights = to_family(arrays, "passl-2021")
+    paddle.save({"state_dict": {name: paddle.to_tensor(array) for name, array in weights.items()}}, str(path))
     return path, weights_hash(arrays)
 
 

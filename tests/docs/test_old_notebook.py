@@ -10,7 +10,7 @@ import skimage
 from PIL import Image
 
 import passl
-from passl.checkpoint import to_passl
+from passl.checkpoint import to_family
 from passl.modeling.architectures import CLIPWrapper
 from passl.utils.errors import UserError
 
@@ -108,7 +108,8 @@ def old(tmp_path_factory):
     """The variables of the old cells, run in a folder that holds nothing but the weights; `saved` made the file."""
     folder = tmp_path_factory.mktemp("old")
     saved = CLIPWrapper(architecture=ARCHITECTURE)
-    weights = to_passl({name: value.numpy() for name, value in saved.model.state_dict().items()})
+    arrays = {name: value.numpy() for name, value in saved.model.state_dict().items()}
+    weights = to_family(arrays, "passl-2021")
     state_dict = {name: paddle.to_tensor(array) for name, array in weights.items()}
     paddle.save({"state_dict": state_dict}, str(folder / "pretrain" / "ViT-B-32.pdparams"))
     with pytest.MonkeyPatch.context() as patch:
