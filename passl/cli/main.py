@@ -21,6 +21,7 @@ from passl.utils.logging import show_messages
 _COMMANDS = {
     "train": ("passl.cli.train", "train or fine-tune from a config"),
     "eval": ("passl.cli.evaluate", "measure weights with the evaluators of a config"),
+    "convert": ("passl.cli.convert", "convert weights between toolkits, and compare the outputs"),
     "data": ("passl.cli.data", "prepare data sets"),
     "models": ("passl.cli.models", "list the models that can be built by name"),
     "doctor": ("passl.cli.doctor", "print versions, devices, CPU settings and known problems"),

@@ -2,60 +2,83 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
-from passl.checkpoint import LoadReport, is_model_folder, read_metadata, read_spec, read_weights
-from passl.config import build
+from passl.checkpoint import LoadReport, load_into
+from passl.checkpoint.positions import resize_positions as resampled
 from passl.datasets.preprocess.transforms import eval_transform, train_transform
 from passl.modeling.architectures import DualEncoder, architecture_from_spec
-from passl.utils.errors import UserError
 from passl.utils.files import PathLike
 from passl.utils.logging import get_logger
 from passl.utils.registry import ARCHITECTURES
-from passl.zoo.names import architecture_of, is_model_name
+from passl.zoo.names import architecture_of
+from passl.zoo.pretrained import locate
+from passl.zoo.reading import (
+    Checkpoint,
+    checked_architecture,
+    read_checkpoint,
+    refuse_differences,
+    said_activation,
+)
+from passl.zoo.recognition import describe
+from passl.zoo.records import local_path, require_record
+
+# What differs between weights and model while tables of positions are resampled.
+_POSITIONS = ("architecture.image.image_size", "architecture.text.context_length", "preprocessing.size")
 
 
-@dataclass(frozen=True)
-class _Checked:
-    """Holds an architecture while it is checked as one in a config is."""
-
-    architecture: Annotated[dict, ARCHITECTURES]
-
-
-def create_model(name_or_folder: PathLike, pretrained: Optional[PathLike] = None, **overrides: Any) -> DualEncoder:
-    """A model, in evaluation mode; call `.train()` to train it.
+def create_model(
+    name_or_path: PathLike,
+    pretrained: Optional[PathLike] = None,
+    *,
+    resize_positions: bool = False,
+    **overrides: Any,
+) -> DualEncoder:
+    """An image-text model, in evaluation mode; call `.train()` to train it.
 
     Args:
-        name_or_folder: a name of `passl.list_models()`, OpenAI's spelling of one, or a folder that `save_pretrained`
-            wrote (start it with `./` if a model has the same name).
-        pretrained: weights: a file or a model folder. Without it a folder's own weights are loaded, and a named model
-            is newly initialised.
-        overrides: keys of the model's `architecture` section to build it with instead of its own.
+        name_or_path: a name of `passl.list_models()`; OpenAI's spelling of one; a model folder, of `save_pretrained`, of
+            Hugging Face or of open_clip (start it with `./` if a model has the same name); a .safetensors file that
+            `passl convert` wrote; or `hf-hub:organisation/name`.
+        pretrained: weights: a file, a folder, a tag of `passl.list_pretrained()`, or an address. Without it, a folder's
+            own weights are loaded and a named model is newly initialised.
+        resize_positions: resample the tables of positions where the model has another image size or context length than
+            the weights.
+        overrides: arguments of `passl.modeling.architectures.DualEncoder` in place of the model's own; mappings for
+            `image` and `text` replace single settings of a tower.
 
     Raises:
-        UserError: an unknown name, override or file; weights that do not fit, or that belong to another activation.
+        UserError: an unknown name, override, tag or file; a download that failed; weights that do not fit, or that belong
+            to a model which computes something else.
 
     Example:
         >>> model = create_model("ViT-B/32", pretrained="ViT-B-32.pdparams")  # doctest: +SKIP
+        >>> larger = create_model("ViT-B-32", "weights.safetensors", resize_positions=True, image={"image_size": 384})
+        ... # doctest: +SKIP
     """
-    name_or_folder = os.fspath(name_or_folder)
-    is_folder = not is_model_name(name_or_folder) and os.path.isdir(name_or_folder)
-    node = architecture_from_spec(read_spec(name_or_folder)) if is_folder else architecture_of(name_or_folder)
-    checked = build(_Checked, {"architecture": {**node, **overrides}})
-    model = ARCHITECTURES.build(checked.architecture)
-    weights = name_or_folder if is_folder and pretrained is None else pretrained
-    if weights is not None:
-        load_pretrained(model, weights)
+    path = local_path(name_or_path)
+    node = architecture_of(os.fspath(name_or_path)) if path is None else architecture_from_spec(require_record(path)[0])
+    source, family, label = path, None, os.fspath(name_or_path)
+    if pretrained is not None:
+        located = locate(os.fspath(name_or_path) if path is None else None, pretrained)
+        source, family, label = located.path, located.family, located.label
+        node = {**node, **{f"image_{key}": value for key, value in (located.preprocessing or {}).items()}}
+    model: DualEncoder = ARCHITECTURES.build(checked_architecture(_overridden(node, overrides)))
+    if path is not None and model.tokenizer_folder is None:
+        model.tokenizer_folder = str(path if path.is_dir() else path.parent)
+    if source is not None:
+        _load(model, read_checkpoint(source, family), label, resize_positions=resize_positions)
     model.eval()
     return model
 
 
 def create_model_and_transforms(
-    name_or_folder: PathLike, pretrained: Optional[PathLike] = None, **overrides: Any
+    name_or_path: PathLike,
+    pretrained: Optional[PathLike] = None,
+    *,
+    resize_positions: bool = False,
+    **overrides: Any,
 ) -> Tuple[DualEncoder, Callable, Callable]:
     """`create_model` together with the transforms of images for training and for evaluation.
 
@@ -63,70 +86,85 @@ def create_model_and_transforms(
         the model, the transform for training and the transform for evaluation; both take a PIL image and return
         [3, height, width] float32.
     """
-    model = create_model(name_or_folder, pretrained, **overrides)
+    model = create_model(name_or_path, pretrained, resize_positions=resize_positions, **overrides)
     preprocessing = model.spec["preprocessing"]
     return model, train_transform(preprocessing), eval_transform(preprocessing)
 
 
-def load_pretrained(model: DualEncoder, path: PathLike, partial: bool = False) -> LoadReport:
+def load_pretrained(
+    model: DualEncoder, pretrained: PathLike, partial: bool = False, resize_positions: bool = False
+) -> LoadReport:
     """Loads weights into a model and says so in one line: source, layout, activation.
 
     Args:
         model: the network.
-        path: a weight file, a model folder or a training checkpoint.
+        pretrained: a weight file of any family, a folder, a training checkpoint, an address or `hf-hub:…`.
         partial: load what fits, and list the rest in the log.
+        resize_positions: resample the tables of positions where the model has another image size or context length.
 
     Raises:
-        UserError: no such file, or weights that do not fit, or that belong to another activation.
+        UserError: no such file, or weights that do not fit, or that belong to a model which computes something else.
     """
-    if not os.path.exists(path):
-        raise UserError(
-            f"pretrained weights {os.fspath(path)!r}: there is no such file or folder. Accepted: a .safetensors or "
-            ".pdparams file, a folder that save_pretrained wrote, a training checkpoint; published weights are not "
-            "downloaded by name yet"
-        )
-    recorded = _recorded_spec(Path(path))
-    differences = [] if partial else list(_differences(recorded, model.spec))
-    if differences:
-        raise UserError(
-            f"{path} was saved by a model that computes something else:\n"
-            + "\n".join(f"  {key}: {theirs!r} there, {ours!r} in this model" for key, theirs, ours in differences)
-            + "\nBuild the model that the weights belong to, or take over what fits with --partial (partial=True)"
-        )
-    report, family = model.load_weights(
-        read_weights(path), source=os.fspath(path), partial=partial, activation=recorded.get("activation")
+    located = locate(None, pretrained)
+    checkpoint = read_checkpoint(located.path, located.family)
+    return _load(model, checkpoint, located.label, partial=partial, resize_positions=resize_positions)
+
+
+def _load(
+    model: DualEncoder, checkpoint: Checkpoint, label: str, partial: bool = False, resize_positions: bool = False
+) -> LoadReport:
+    arrays = checkpoint.arrays
+    if resize_positions:
+        arrays, lines = resampled(arrays, _shapes(model.state_dict()))
+        for line in lines:
+            get_logger().info("resampled %s", line)
+    if not partial:
+        refuse_differences(checkpoint, model.spec, "this model", besides=_POSITIONS if resize_positions else ())
+    fits = _shapes(arrays) == _shapes(model.state_dict())
+    report = load_into(
+        model, arrays, partial, label if fits else f"{label} ({_misfit(model, arrays, checkpoint.family)})"
     )
-    get_logger().info("loaded %s (layout %s, activation %s)", path, family, model.activation)
+    get_logger().info(
+        "loaded %s (layout %s, activation %s)", label, _said_layout(checkpoint), said_activation(model.spec)
+    )
     if partial:
         get_logger().info("%s", report.table())
     return report
 
 
-def _recorded_spec(path: Path) -> Dict[str, Any]:
-    """The specification written down with our own weights, in their model folder or the header of the file; else {}."""
-    for folder in (path, path.parent):
-        if folder.is_dir() and is_model_folder(folder):
-            return read_spec(folder)
-    metadata = read_metadata(path) if path.is_dir() or path.suffix == ".safetensors" else {}
-    if "spec" in metadata:
-        return json.loads(metadata["spec"])
-    return {"activation": metadata["activation"]} if "activation" in metadata else {}
-
-
-def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[Tuple[str, Any, Any]]:
-    """What differs in architecture and preprocessing, beyond the shapes that strict loading compares anyway."""
-    for section in ("architecture", "preprocessing"):
-        known, expected = _flat(theirs.get(section, {})), _flat(ours[section])
-        for key, value in known.items():
-            if value != expected.get(key):
-                yield f"{section}.{key}", value, expected.get(key)
-
-
-def _flat(section: Mapping[str, Any]) -> Dict[str, Any]:
-    """The keys of a section and of the towers in it, joined with dots."""
-    flat: Dict[str, Any] = {}
-    for key, value in section.items():
-        flat.update(
-            {f"{key}.{name}": entry for name, entry in value.items()} if isinstance(value, Mapping) else {key: value}
+def _misfit(model: DualEncoder, arrays: Mapping[str, Any], family: str) -> str:
+    """What weights look like that do not fit a model, and what to do if only their positions differ."""
+    expected, found = _shapes(model.state_dict()), _shapes(arrays)
+    said = f"layout {family}; it looks like {describe(found)}"
+    differing = {name for name in {*expected, *found} if expected.get(name) != found.get(name)}
+    if all(name.endswith("positional_embedding") and name in expected and name in found for name in differing):
+        said += (
+            "; only the tables of positions differ, so it is for another image size or context length: "
+            "resize_positions=True (--resize-positions) resamples them"
         )
-    return flat
+    return said
+
+
+def _shapes(arrays: Mapping[str, Any]) -> Dict[str, Tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in arrays.items()}
+
+
+def _said_layout(checkpoint: Checkpoint) -> str:
+    """The layout; and that it does not tell the activation, where nothing else does."""
+    if checkpoint.is_certain or checkpoint.spec is not None:
+        return checkpoint.family
+    return f"{checkpoint.family} or openai, whose names are the same: the model's name decides about the activation"
+
+
+def _overridden(node: Mapping[str, Any], overrides: Mapping[str, Any]) -> Dict[str, Any]:
+    """The section with some settings replaced; those of a tower one by one, unless another tower is named."""
+    merged = {**node, **overrides}
+    for tower in ("image", "text"):
+        given = overrides.get(tower)
+        if (
+            isinstance(given, Mapping)
+            and node[tower] is not None
+            and given.get("name", node[tower]["name"]) == node[tower]["name"]
+        ):
+            merged[tower] = {**node[tower], **given}
+    return merged
