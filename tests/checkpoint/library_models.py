@@ -14,7 +14,7 @@ import sys
 import tempfile
 import types
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Dict, Mapping
 from unittest import mock
 
 import numpy as np
@@ -38,7 +38,7 @@ def _open_clip():
     return open_clip
 
 
-def _plain(image=None, text=None, **arguments):
+def plain(image=None, text=None, **arguments):
     return _open_clip().model.CLIP(EMBED, {**IMAGE, **(image or {})}, {**TEXT, **(text or {})}, **arguments)
 
 
@@ -137,9 +137,9 @@ def _dual(vision, text):
 
 # Kind of model: the family, the class, and what builds it.
 KINDS: Dict[str, Any] = {
-    "open_clip vit": ("open_clip", "CLIP", _plain),
-    "open_clip vit with options": ("open_clip", "CLIP", lambda: _options(_plain)),
-    "open_clip resnet": ("open_clip", "CLIP", lambda: _plain(RESNET)),
+    "open_clip vit": ("open_clip", "CLIP", plain),
+    "open_clip vit with options": ("open_clip", "CLIP", lambda: _options(plain)),
+    "open_clip resnet": ("open_clip", "CLIP", lambda: plain(RESNET)),
     "open_clip custom vit": ("open_clip", "CustomTextCLIP", _custom),
     "open_clip custom vit with options": ("open_clip", "CustomTextCLIP", lambda: _options(_custom)),
     "open_clip siglip": ("open_clip", "CustomTextCLIP", _siglip),
@@ -206,35 +206,29 @@ def saved(model, kind: str) -> Dict[str, np.ndarray]:
         return load_file(Path(folder, "model.safetensors"))
 
 
-def missing_and_unexpected(kind: str, model, arrays: Dict[str, np.ndarray]) -> list:
-    """Loads `arrays` into `model` as its library does, strictly; what did not fit."""
+def loaded(kind: str, model, arrays: Mapping[str, np.ndarray]):
+    """`model`, or another like it, with `arrays`, loaded strictly as its library does."""
     import torch
 
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     if KINDS[kind][0] == "open_clip":
         model.load_state_dict(tensors, strict=True)
-        return []
+        return model
     from safetensors.torch import save_file
 
     with tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)
         save_file({name: value.contiguous() for name, value in tensors.items()}, Path(folder, "model.safetensors"))
-        loaded, report = type(model).from_pretrained(folder, output_loading_info=True)
-    model.load_state_dict(loaded.state_dict(), strict=True)
-    return [entry for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for entry in report[kind]]
-
-
-def _recorded(make: Callable[[], Any]) -> Dict[str, Any]:
-    return {kind: {name: list(array.shape) for name, array in make(kind).items()} for kind in KINDS}
+        model, report = type(model).from_pretrained(folder, output_loading_info=True)
+    wrong = {what: report[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[what]}
+    assert not wrong, wrong
+    return model
 
 
 if __name__ == "__main__":
-    names = _recorded(lambda kind: saved(build(kind), kind))
-    lines = (
-        json.dumps(kind)
-        + ": {\n"
-        + ",\n".join(f"  {json.dumps(n)}: {s}" for n, s in sorted(names[kind].items()))
-        + "\n}"
-        for kind in names
-    )
-    NAMES.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    recorded = []
+    for kind in KINDS:
+        arrays = sorted(saved(build(kind), kind).items())
+        rows = ",\n".join(f"  {json.dumps(name)}: {list(array.shape)}" for name, array in arrays)
+        recorded.append(f"{json.dumps(kind)}: {{\n{rows}\n}}")
+    NAMES.write_text("{\n" + ",\n".join(recorded) + "\n}\n")
