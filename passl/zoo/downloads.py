@@ -212,7 +212,7 @@ class _Unfinished:
         """Gives the file its name, durably."""
         with self._clearing_when_full():
             os.fsync(self._file.fileno())
-        os.replace(self.path, self.target)
+            os.replace(self.path, self.target)
         self._note.unlink(missing_ok=True)
         sync_folder(self.target.parent)
 

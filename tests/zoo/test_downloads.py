@@ -418,6 +418,13 @@ def test_cache_that_cannot_be_written_to_says_so(address, tmp_path, monkeypatch)
         fetch(address)
 
 
+def test_folder_in_the_place_of_the_file_says_so(address, cache):
+    cache_path(address).mkdir(parents=True)
+    with pytest.raises(UserError, match="model.pt cannot be written .*directory"):
+        fetch(address)
+    assert left_in(cache) == []
+
+
 # --- The disk, other processes, kills --------------------------------------------------------------------------------
 
 
