@@ -7,6 +7,7 @@ inside functions.
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,9 +229,17 @@ def open_clip_roberta(folder: Path) -> Saved:
 # ----------------------------------------------------------------------------------------------------- Hugging Face
 
 
-def _huggingface_saved(folder: Path, model, inputs: Dict[str, np.ndarray], padding: Optional[int] = None) -> Saved:
+def _huggingface_saved(
+    folder: Path,
+    model,
+    inputs: Dict[str, np.ndarray],
+    padding: Optional[int] = None,
+    vocabulary: Optional[str] = None,
+) -> Saved:
     reference.disturb(model.eval(), seed=4)
     model.save_pretrained(folder)
+    if vocabulary is not None:
+        shutil.copytree(TESTS / "tokenizers" / "vocabularies" / vocabulary, folder, dirs_exist_ok=True)
 
     def image(pixels):
         return _tensor(model.get_image_features(pixel_values=pixels), "image")
@@ -256,7 +265,8 @@ def _tensor(output: Any, tower: str):
 HF_TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 HF_VISION = {**HF_TEXT, "image_size": 48, "patch_size": 16}
 HF_WORDS = {"vocab_size": 200, "max_position_embeddings": 16}
-MARKS = {"bos_token_id": 198, "eos_token_id": 199, "pad_token_id": 1}
+CLIP_WORDS = {"vocab_size": 49408, "max_position_embeddings": 16}
+MARKS = {"bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 1}
 
 
 def huggingface_clip(folder: Path, **marks: int) -> Saved:
@@ -264,9 +274,9 @@ def huggingface_clip(folder: Path, **marks: int) -> Saved:
     import transformers
 
     torch.manual_seed(0)
-    text = {**HF_TEXT, **HF_WORDS, **(marks or MARKS)}
+    text = {**HF_TEXT, **CLIP_WORDS, **(marks or MARKS)}
     config = transformers.CLIPConfig(text_config=text, vision_config=HF_VISION, projection_dim=32)
-    inputs = {"image": random_image(48), "text": random_text(16, 200, end=199, pad=1)}
+    inputs = {"image": random_image(48), "text": random_text(16, 49408, end=49407, pad=1)}
     return _huggingface_saved(folder, transformers.CLIPModel(config), inputs)
 
 
@@ -290,9 +300,9 @@ def huggingface_clip_text(folder: Path) -> Saved:
     import transformers
 
     torch.manual_seed(0)
-    config = transformers.CLIPTextConfig(**HF_TEXT, **HF_WORDS, **MARKS, projection_dim=32)
+    config = transformers.CLIPTextConfig(**HF_TEXT, **CLIP_WORDS, **MARKS, projection_dim=32)
     model = transformers.CLIPTextModelWithProjection(config)
-    return _huggingface_saved(folder, model, {"text": random_text(16, 200, end=199, pad=1)})
+    return _huggingface_saved(folder, model, {"text": random_text(16, 49408, end=49407, pad=1)})
 
 
 def huggingface_siglip(folder: Path) -> Saved:
@@ -302,7 +312,7 @@ def huggingface_siglip(folder: Path) -> Saved:
     torch.manual_seed(0)
     config = transformers.SiglipConfig(text_config={**HF_TEXT, **HF_WORDS}, vision_config=HF_VISION)
     inputs = {"image": random_image(48), "text": random_text(16, 200, pad=1)}
-    return _huggingface_saved(folder, transformers.SiglipModel(config), inputs)
+    return _huggingface_saved(folder, transformers.SiglipModel(config), inputs, vocabulary="siglip")
 
 
 def huggingface_clip_roberta(folder: Path) -> Saved:
@@ -311,14 +321,14 @@ def huggingface_clip_roberta(folder: Path) -> Saved:
 
     torch.manual_seed(0)
     vision = transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**HF_VISION))
-    words = {"vocab_size": 200, "max_position_embeddings": 40, "type_vocab_size": 1, "pad_token_id": 1}
+    words = {"vocab_size": 400, "max_position_embeddings": 40, "type_vocab_size": 1, "pad_token_id": 1}
     text = transformers.RobertaModel(transformers.RobertaConfig(**HF_TEXT, **words))
     config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
         vision.config, text.config, projection_dim=32
     )
     model = transformers.VisionTextDualEncoderModel(config, vision, text)
     inputs = {"image": random_image(48), "text": random_text(38, 200, pad=1)}
-    return _huggingface_saved(folder, model, inputs, padding=1)
+    return _huggingface_saved(folder, model, inputs, padding=1, vocabulary="roberta")
 
 
 def huggingface_vit_bert(folder: Path) -> Saved:
@@ -333,7 +343,7 @@ def huggingface_vit_bert(folder: Path) -> Saved:
     )
     model = transformers.VisionTextDualEncoderModel(config, vision, text)
     inputs = {"image": random_image(48), "text": random_text(40, 200, pad=0)}
-    return _huggingface_saved(folder, model, inputs, padding=0)
+    return _huggingface_saved(folder, model, inputs, padding=0, vocabulary="bert")
 
 
 BUILDERS: Dict[str, Callable[[Path], Saved]] = {
