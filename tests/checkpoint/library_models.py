@@ -124,9 +124,11 @@ def _vit():
     return _transformers("ViTConfig")(**TOWER, hidden_size=8, intermediate_size=12, image_size=8, patch_size=4)
 
 
-def _both(name: str, text, vision):
+def _both(name: str, text, vision, **arguments):
     config = _transformers(f"{name}Config")
-    return _transformers(f"{name}Model")(config(text_config=text.to_dict(), vision_config=vision.to_dict()))
+    return _transformers(f"{name}Model")(
+        config(text_config=text.to_dict(), vision_config=vision.to_dict(), **arguments)
+    )
 
 
 def _dual(vision, text):
@@ -154,7 +156,7 @@ KINDS: Dict[str, Any] = {
         lambda: _with_huggingface_text("XLMRoberta", "mean_pooler", "linear"),
     ),
     "open_clip bert": ("open_clip", "CustomTextCLIP", lambda: _with_huggingface_text("Bert", "cls_pooler", "linear")),
-    "clip": ("huggingface", "CLIPModel", lambda: _both("CLIP", _clip_text(), _clip_vision())),
+    "clip": ("huggingface", "CLIPModel", lambda: _both("CLIP", _clip_text(), _clip_vision(), projection_dim=EMBED)),
     "clip image projected": (
         "huggingface",
         "CLIPVisionModelWithProjection",

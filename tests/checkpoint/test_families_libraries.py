@@ -10,6 +10,7 @@ import pytest
 
 from passl.checkpoint import FAMILIES, from_family, layout_name, to_family
 from passl.checkpoint.families.rules import filled
+from passl.modeling.architectures import shapes_of
 from passl.utils.errors import UserError
 
 NAMES = json.loads(Path(__file__).with_name("library_names.json").read_text())
@@ -429,3 +430,47 @@ def test_every_name_of_a_layout_fits_one_rule_of_it(family, layout):
         assert layout.by_theirs.find(filled(rule.theirs, ("3", "14")))[0] is rule
         for place, ours in enumerate(rule.ours):
             assert layout.by_ours.find(filled(ours, ("3", "14")))[:2] == (rule, place)
+
+
+# ---------------------------------------------------------------------------------------------------- our networks
+
+VIT = {"name": "VisionTransformer", "image_size": 8, "patch_size": 4, "width": 8, "num_layers": 1, "num_heads": 2}
+RESNET = {"name": "ModifiedResNet", "image_size": 32, "layers": [2, 1, 1, 1], "width": 4, "num_heads": 4}
+TEXT = {"name": "TextTransformer", "context_length": 7, "vocab_size": 20, "width": 10, "num_layers": 2, "num_heads": 2}
+BERT = {**TEXT, "name": "BertEncoder", "num_layers": 1, "mlp_width": 14, "num_positions": 9, "pool": "pooler"}
+OPTIONS = {"pre_norm": False, "pool": "average", "layer_scale": 0.1}
+SIGLIP = {"class_token": False, "pre_norm": False, "pool": "attention", "proj": False, "patch_bias": True}
+HF_VIT = {**VIT, "mlp_width": 12}
+HF_BARE_VIT = {**HF_VIT, "pre_norm": False, "patch_bias": True, "pooler": True}
+HF_TEXT = {**TEXT, "num_layers": 1, "mlp_width": 14}
+HF_SIGLIP_TEXT = {**HF_TEXT, "width": 8, "proj_bias": True}
+NETWORKS = {  # embedding, image tower, text tower, has a bias
+    "open_clip vit": (6, VIT, TEXT, False),
+    "open_clip vit with options": (6, {**VIT, **OPTIONS}, {**TEXT, "proj_bias": True, "layer_scale": 0.1}, True),
+    "open_clip resnet": (6, RESNET, TEXT, False),
+    "open_clip siglip": (8, {**VIT, **SIGLIP}, {**TEXT, "width": 8, "num_layers": 1, "proj_bias": True}, True),
+    "open_clip roberta": (6, VIT, {**BERT, "pool": "mean", "proj": "mlp"}, False),
+    "open_clip xlm-roberta": (6, VIT, {**BERT, "pool": "mean"}, False),
+    "open_clip bert": (6, VIT, BERT, False),
+    "clip": (6, HF_VIT, HF_TEXT, False),
+    "clip image projected": (6, HF_VIT, None, False),
+    "clip text projected": (6, None, HF_TEXT, False),
+    "clip image": (8, {**HF_VIT, "proj": False}, None, False),
+    "clip text": (10, None, {**HF_TEXT, "proj": False}, False),
+    "siglip": (8, {**HF_VIT, **SIGLIP}, HF_SIGLIP_TEXT, True),
+    "siglip image": (8, {**HF_VIT, **SIGLIP}, None, False),
+    "siglip text": (8, None, HF_SIGLIP_TEXT, False),
+    "dual clip roberta": (6, HF_VIT, BERT, False),
+    "dual vit bert": (6, HF_BARE_VIT, BERT, False),
+    "dual vit xlm-roberta": (6, HF_BARE_VIT, BERT, False),
+    "dual vit clip": (6, HF_BARE_VIT, HF_TEXT, False),
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_converted_weights_have_the_names_and_shapes_of_our_networks(kind):
+    embed_dim, image, text, has_bias = NETWORKS[kind]
+    towers = {"embed_dim": embed_dim, "image": image, "text": text}
+    expected = shapes_of({"name": "DualEncoder", **towers, "init_logit_bias": -10.0 if has_bias else None})
+    found = from_family(random_arrays(kind)).arrays
+    assert {name: array.shape for name, array in found.items()} == expected
