@@ -14,6 +14,7 @@ from passl.utils.logging import get_logger
 from passl.utils.registry import nearest
 from passl.zoo.downloads import cache_path, fetch
 from passl.zoo.hub import HUB, OPEN_CLIP_WEIGHTS, fetch_first, hub_address, hub_folder
+from passl.zoo.names import architecture_of
 from passl.zoo.published import PUBLISHED, Source
 from passl.zoo.sizes import OPENAI_SPELLING, QUICK, QUICK_ENDING
 from passl.zoo.web import FetchError
@@ -95,7 +96,7 @@ def pretrained_of(name: str, tag: str) -> Pretrained:
     """The published weights of a model by their tag; capitals and `-` for `_` do not matter.
 
     Raises:
-        UserError: the model has no weights of that tag; or they were trained with another activation than the name says.
+        UserError: no such model; no weights of that tag; or they were trained with another activation than the name says.
     """
     name = OPENAI_SPELLING.get(name, name)
     found = _find(name, tag)
@@ -104,10 +105,12 @@ def pretrained_of(name: str, tag: str) -> Pretrained:
     other = _find(_twin(name), tag)
     if other is not None:
         raise _contradiction(other, name)
-    known = [f"{model}: {', '.join(PUBLISHED[model])}" for model in (name, _twin(name)) if model in PUBLISHED]
+    architecture_of(name)  # a name that is none says which is nearest
+    models = [model for model in (name, _twin(name)) if model in PUBLISHED]
+    known = [f"{model}: {', '.join(PUBLISHED[model])}" for model in models]
+    hint = nearest(_clean(tag), [known_tag for model in models for known_tag in PUBLISHED[model]])
     raise UserError(
-        f"{name} has no published weights {tag!r}.{nearest(_clean(tag), _tags_near(name))} "
-        f"Tags of {' · of '.join(known) or 'it: none'}. Accepted: {_ACCEPTED}"
+        f"{name} has no published weights {tag!r}.{hint} Tags of {' · of '.join(known) or 'it: none'}. Accepted: {_ACCEPTED}"
     )
 
 
@@ -193,10 +196,6 @@ def _locate_address(address: str, name: Optional[str]) -> Located:
 def _located(published: Pretrained, path: Path, family: str) -> Located:
     label = f"{published.tag} of {published.name}"
     return Located(path, family, published.activation, published.preprocessing, label, published.name)
-
-
-def _tags_near(name: str) -> List[str]:
-    return [*PUBLISHED.get(name, {}), *PUBLISHED.get(_twin(name), {})]
 
 
 def _clean(tag: str) -> str:

@@ -139,6 +139,8 @@ def test_unknown_tag_says_the_nearest_and_all_that_there_are():
     assert "ViT-H-14-quickgelu: metaclip_fullcc, dfn5b" in message
     with pytest.raises(UserError, match="Tags of it: none"):
         pretrained_of("ViT-S-32", "openai")
+    with pytest.raises(UserError, match="Did you mean 'ViT-B-32'"):
+        pretrained_of("ViT-B-33", "openai")
 
 
 def test_known_address_is_known_with_a_query_and_by_its_repository():
