@@ -10,6 +10,7 @@ from passl.tokenizers.building import build_tokenizer
 from passl.tokenizers.cleaning import basic_clean, whitespace_clean
 from passl.tokenizers.clip import ClipTokenizer, tokenize
 from passl.tokenizers.files import FileTokenizer
+from passl.tokenizers.huggingface import tokenizer_spec_from_huggingface
 from passl.tokenizers.simple import SimpleTokenizer
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "bytes_to_unicode",
     "get_pairs",
     "tokenize",
+    "tokenizer_spec_from_huggingface",
     "whitespace_clean",
 ]

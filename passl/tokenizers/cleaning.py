@@ -10,6 +10,8 @@ from typing import Callable, Dict
 import ftfy
 import regex
 
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
 # What the fixers below can possibly change in ASCII text: control characters other than plain white space, and an
 # ampersand that may begin an HTML entity (one before white space begins none).
 _NEEDS_FIXING = re.compile(r"[^\t\n\f\r -~]|&(?![\t\n\f ])")
@@ -47,10 +49,8 @@ def _plain(text: str) -> str:
     return _spaced(text.translate(_NO_PUNCTUATION).lower())
 
 
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-# How a caption is cleaned, by name. The first four are open_clip's; the last two are those of transformers' tokenizers
-# for SigLIP, which mend nothing. (SiglipTokenizer joins words at an underscore; in training it was a space, as in
+# How a caption is cleaned, by name. The three that mend it first are open_clip's; the last two are those of transformers'
+# tokenizers for SigLIP. (SiglipTokenizer joins words at an underscore; in training it was a space, as in
 # "canonicalize". Siglip2Tokenizer lowers each letter by itself.)
 CLEANING: Dict[str, Callable[[str], str]] = {
     "none": str,

@@ -20,9 +20,15 @@ from passl.utils.registry import TOKENIZERS, nearest
 
 
 class Engine(Protocol):
-    """A vocabulary in memory."""
+    """A vocabulary in memory.
 
-    pad_id: Optional[int]
+    Attributes:
+        pad_token: what rows are filled up with; None if no file says it.
+        separator_id: the mark that ends a text; None if no file names it.
+        vocab_size: the number of ids.
+    """
+
+    pad_token: Optional[str]
     separator_id: Optional[int]
     vocab_size: int
 
@@ -33,7 +39,7 @@ class Engine(Protocol):
         """The ids of one text with its marks, at most `length`, and whether it was cut to that."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, marks and padding left out."""
+        """The text of ids, marks left out."""
 
 
 class Vocabulary(NamedTuple):
@@ -139,7 +145,7 @@ class FileTokenizer(Tokenizer):
         for number in numbers:
             if not 0 <= number < engine.vocab_size:
                 raise UserError(f"there is no token {number}; the ids go from 0 to {engine.vocab_size - 1}")
-        return engine.decode(numbers).strip()
+        return engine.decode([number for number in numbers if number != self.pad_id]).strip()
 
     @property
     def vocab_size(self) -> int:
@@ -189,8 +195,7 @@ class FileTokenizer(Tokenizer):
         values = {key: _typed(value) for key, value in read_settings(Path(str(self.folder))).values.items()}
         values.setdefault("tokenizer_class", vocabulary.classes[0])
         values.update(model_max_length=self.context_length, padding_side=self.padding_side)
-        if self.pad_token is not None:
-            values["pad_token"] = self.pad_token
+        values["pad_token"] = self.opened.pad_token
         if values["tokenizer_class"] in ("T5Tokenizer", "T5TokenizerFast"):
             values.setdefault("extra_ids", 0)
         write_json(Path(folder) / CONFIG_FILE, values)
@@ -222,16 +227,16 @@ class FileTokenizer(Tokenizer):
             settings = read_settings(folder)
             vocabulary = self._vocabulary(settings)
             engine = vocabulary.read([folder / name for name in vocabulary.files], settings)
-            pad_id = engine.pad_id if self.pad_token is None else engine.id_of(self.pad_token)
-            if pad_id is None:
-                token = self.pad_token or settings.token("pad_token")
+            pad_token = self.pad_token or engine.pad_token
+            pad_id = engine.id_of(pad_token)
+            if pad_token is None or pad_id is None:
                 problem = (
-                    f"the padding token {token!r} is not in the vocabulary"
-                    if token
-                    else "no file names a padding token"
+                    f"the padding token {pad_token!r} is not in the vocabulary"
+                    if pad_token
+                    else "no padding token is named"
                 )
                 raise UserError(f"{folder}: {problem}. Set pad_token to a token of {' and '.join(vocabulary.files)}")
-            self._opened = _Opened(folder, settings, engine, pad_id)
+            self._opened = _Opened(folder, settings, engine, pad_token, pad_id)
         return self._opened
 
     def _vocabulary(self, settings: Settings) -> Vocabulary:
@@ -246,7 +251,7 @@ class FileTokenizer(Tokenizer):
         kind = found[0]
         if kind.files != ("tokenizer.json",) and said not in (*_GENERAL, *kind.classes):
             raise UserError(
-                f"{folder}: {CONFIG_FILE} says {said}, and {' and '.join(kind.files)} alone does not tell how that one "
+                f"{folder}: {CONFIG_FILE} says {said}, and {' and '.join(kind.files)} alone cannot tell how that one "
                 "numbers and frames its tokens. Put its tokenizer.json there, which "
                 "transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes"
             )
@@ -270,6 +275,7 @@ class _Opened(NamedTuple):
     folder: Path
     settings: Settings
     engine: Engine
+    pad_token: str
     pad_id: int
 
 

@@ -44,7 +44,7 @@ class Pipeline:
         self._tokenizer.no_truncation()
         self._length: Optional[int] = None
         self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
-        self.pad_id = self.id_of(pad_token)
+        self.pad_token = pad_token
         self.separator_id = self.id_of(separator)
 
     def id_of(self, token: Optional[str]) -> Optional[int]:
@@ -62,7 +62,7 @@ class Pipeline:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens left out."""
-        return self._tokenizer.decode([number for number in ids if number != self.pad_id], skip_special_tokens=True)
+        return self._tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def serialized(paths: Sequence[Path], settings: Settings) -> Pipeline:
@@ -112,7 +112,7 @@ def byte_pairs(paths: Sequence[Path], settings: Settings) -> Pipeline:
         merges_path,
         lambda: package.models.BPE(
             vocab=read_object(vocabulary_path),
-            merges=_read_merges(merges_path),
+            merges=read_merges(merges_path),
             continuing_subword_prefix="",
             end_of_word_suffix="",
         ),
@@ -160,7 +160,7 @@ def _first(tokenizer: Any, *tokens: str) -> Optional[str]:
     return next((token for token in tokens if tokenizer.token_to_id(token) is not None), None)
 
 
-def _read_merges(path: Path) -> List[Tuple[str, str]]:
+def read_merges(path: Path) -> List[Tuple[str, str]]:
     """The merges of a text file: a heading that starts with "#version", then two symbols a line."""
     merges = []
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):

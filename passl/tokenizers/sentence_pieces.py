@@ -25,12 +25,11 @@ class SentencePieces:
         (path,) = paths
         self._model = _read_model(path)
         self.vocab_size: int = self._model.get_piece_size()
-        self.start: List[int] = []
-        self.end: int = self._model.eos_id()
-        if self.end < 0:
+        self._end: int = self._model.eos_id()
+        if self._end < 0:
             raise UserError(f"{path} names no end mark, and every text must have one: {MEND}")
-        pad_token, default = settings.token("pad_token"), self._model.pad_id()
-        self.pad_id = self.id_of(pad_token) if pad_token else default if default >= 0 else None
+        pad_id = self._model.pad_id()
+        self.pad_token = settings.token("pad_token") or (self._model.id_to_piece(pad_id) if pad_id >= 0 else None)
         self.separator_id = self.id_of(settings.token("sep_token"))
 
     def id_of(self, token: Optional[str]) -> Optional[int]:
@@ -42,7 +41,7 @@ class SentencePieces:
 
     def encode(self, text: str, length: int) -> Tuple[List[int], bool]:
         """The ids of one text with its marks, at most `length`, and whether it was cut to that."""
-        return cut([*self.start, *self._model.encode(text), self.end], length)
+        return cut([*self._model.encode(text), self._end], length)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, marks left out."""
@@ -59,8 +58,7 @@ class FairseqPieces(SentencePieces):
         self._model = _read_model(path)
         # The model file has three marks (unknown, start, end), so a piece's id is its number and one more.
         self.vocab_size = self._model.get_piece_size() + 2
-        self.start, self.end = [0], 2
-        self.pad_id = self.id_of(settings.token("pad_token") or "<pad>")
+        self.pad_token = settings.token("pad_token") or "<pad>"
         self.separator_id = self.id_of(settings.token("sep_token") or "</s>")
 
     def id_of(self, token: Optional[str]) -> Optional[int]:
@@ -75,8 +73,8 @@ class FairseqPieces(SentencePieces):
     def encode(self, text: str, length: int) -> Tuple[List[int], bool]:
         """The ids of one text with its marks, at most `length`, and whether it was cut to that."""
         unknown = self._model.unk_id()
-        pieces = [3 if number == unknown else number + 1 for number in self._model.encode(text)]
-        return cut([*self.start, *pieces, self.end], length)
+        pieces = (3 if number == unknown else number + 1 for number in self._model.encode(text))
+        return cut([0, *pieces, 2], length)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, marks left out."""
@@ -87,5 +85,5 @@ def _read_model(path: Path) -> Any:
     package = library("sentencepiece", path)
     try:
         return package.SentencePieceProcessor(model_file=str(path))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a sentencepiece model ({str(error)[:200]}): {MEND}") from None

@@ -151,7 +151,10 @@ def test_build_without_a_folder_uses_the_bundled_vocabulary():
     [
         ({"name": "ClipTokeniser"}, "no tokenizer named 'ClipTokeniser'. Did you mean 'ClipTokenizer'"),
         ({"context_length": 77}, "a tokenizer is a mapping with the key 'name'"),
-        ({"name": "ClipTokenizer", "length": 77}, "no setting 'length'. Did you mean 'context_length'. Accepted: context_length"),
+        (
+            {"name": "ClipTokenizer", "length": 77},
+            "no setting 'length'. Did you mean 'context_length'. Accepted: context_length",
+        ),
     ],
 )
 def test_bad_specification_is_refused(spec, message):
