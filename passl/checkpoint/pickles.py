@@ -176,20 +176,18 @@ class Machine:
     def read_text(self, count: int, encoding: str = "utf-8") -> Union[str, Payload]:
         return self.decoded(self.read(count), encoding) if count <= _LONG else self.pass_over(count, encoding)
 
-    def decoded(self, data: bytes, encoding: str) -> str:
+    def decoded(self, data: Union[bytes, memoryview], encoding: str) -> str:
         try:
-            return data.decode(encoding)
+            return str(data, encoding)
         except UnicodeDecodeError:
             self.refuse("a text in it is not UTF-8")
 
-    def content(self, payload: Payload) -> Union[bytes, str]:
-        """What a long text or long bytes consist of."""
-        data = bytes(self.source.read(self.begin + payload.position, payload.length))
-        if not payload.encoding:
-            return data
-        if payload.encoding == "bytes as text":
-            return self.latin1(self.decoded(data, "utf-8"))
-        return self.decoded(data, payload.encoding)
+    def payload_bytes(self, payload: Union[bytes, Payload]) -> bytes:
+        """The bytes that `payload` stands for; of a text those it is written with in the file."""
+        if isinstance(payload, bytes):
+            return payload
+        data = self.source.read(self.begin + payload.position, payload.length)
+        return self.latin1(self.decoded(data, "utf-8")) if payload.encoding == "bytes as text" else bytes(data)
 
     def read_line(self) -> str:
         line = self.source.stream.readline(256)
@@ -360,19 +358,18 @@ class Machine:
             self.refuse("an array in it has a shape that no array can have")
         if isinstance(payload, str):  # Python 2 had no bytes either
             payload = self.latin1(payload)
-        if not isinstance(payload, (bytes, Payload)) or (isinstance(payload, Payload) and payload.encoding == "utf-8"):
-            self.refuse("an array in it does not consist of bytes")
         numbers = np.dtype(dtype.order + dtype.kind)
+        is_bfloat16 = self.UINT16_IS_BFLOAT16 and dtype.kind == "u2"
+        result = np.dtype("<f4") if is_bfloat16 else numbers.newbyteorder("<")
         needed = math.prod(shape) * numbers.itemsize
         order = "F" if is_fortran else "C"
-        is_bfloat16 = self.UINT16_IS_BFLOAT16 and dtype.kind == "u2"
 
         def check(length: int) -> None:
             if needed != length:
                 self.refuse(f"an array claims to be {list(shape)} {numbers.name} and has {length:,} bytes")
 
         def decode() -> np.ndarray:
-            data = self.content(payload) if isinstance(payload, Payload) else payload
+            data = self.payload_bytes(payload)
             check(len(data))
             return array_of(memoryview(data), numbers, shape, None, order, is_bfloat16, self.source.path)
 
@@ -380,13 +377,14 @@ class Machine:
             place = self.begin + payload.position, needed
             return self.source.array(place, numbers, shape, order=order, is_bfloat16=is_bfloat16)
 
-        is_as_it_stands = isinstance(payload, Payload) and payload.encoding != "bytes as text"
         if isinstance(payload, bytes):
             check(len(payload))
-        elif is_as_it_stands or payload.length < needed:  # as text, each byte takes one or two
+        elif not isinstance(payload, Payload) or payload.encoding == "utf-8":
+            self.refuse("an array in it does not consist of bytes")
+        elif payload.encoding != "bytes as text" or payload.length < needed:  # as text, a byte takes one or two
             check(payload.length)
-        result = np.dtype("<f4") if is_bfloat16 else numbers.newbyteorder("<")
         self.memory(math.prod(shape) * result.itemsize)
+        is_as_it_stands = isinstance(payload, Payload) and payload.encoding != "bytes as text"
         return StoredArray(shape, result, view if is_as_it_stands else decode)
 
     def memory(self, count: int) -> None:
@@ -423,7 +421,8 @@ class Machine:
             return type(value)(self.finished(entry, depth + 1) for entry in value)
         if isinstance(value, Payload):
             self.memory(value.length)
-            return self.content(value)
+            data = self.payload_bytes(value)
+            return self.decoded(data, value.encoding) if value.encoding in ("utf-8", "latin1") else data
         if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
             return value
         self.refuse("it holds a bare reference to a function or class")

@@ -153,7 +153,7 @@ class _TorchMachine(Machine):
         """Storage, offset, shape, strides, then whether it has a gradient, hooks and flags, which are not needed."""
         if not 4 <= len(arguments) <= 7 or not isinstance(arguments[0], _Storage) or not arguments[0].dtype:
             self.refuse("it builds a tensor in an unknown way")
-        return self.view(*arguments[:4], arguments[0].dtype, arguments[6:])
+        return self.view(arguments[:4], arguments[0].dtype, arguments[6:])
 
     def tensor_of_dtype(self, arguments: Tuple[Any, ...]) -> StoredArray:
         """The same with the number format before the flags; the storage is mere bytes then."""
@@ -161,11 +161,11 @@ class _TorchMachine(Machine):
             self.refuse("it builds a tensor in an unknown way")
         if not is_symbol(arguments[6], "number format"):
             self.refuse("it builds a tensor of an unknown number format")
-        return self.view(*arguments[:4], arguments[6].detail, arguments[7:])
+        return self.view(arguments[:4], arguments[6].detail, arguments[7:])
 
-    def view(
-        self, storage: _Storage, offset: Any, shape: Any, strides: Any, dtype: str, flags: Tuple[Any, ...]
-    ) -> StoredArray:
+    def view(self, place: Tuple[Any, ...], dtype: str, flags: Tuple[Any, ...]) -> StoredArray:
+        """A tensor by its place (storage, offset, shape, strides) and number format."""
+        storage, offset, shape, strides = place
         if any(flags):
             self.refuse("a tensor in it is marked as conjugate or negative, and its numbers would be others")
         if not is_shape(shape) or not _are_counts(strides) or len(strides) != len(shape) or not _are_counts((offset,)):
@@ -184,9 +184,9 @@ class _TorchMachine(Machine):
 
         def read() -> np.ndarray:
             begin, _ = self.archive.place(storage.record)
-            place = begin + offset * width if extent else begin, extent * width
-            byte_steps = [step * width for step in steps]
-            return self.source.array(place, numbers, shape, byte_steps, is_bfloat16=dtype == _BFLOAT16)
+            part = (begin + offset * width, extent * width) if extent else (begin, 0)
+            byte_steps = [step * width if length > 1 else width for step, length in zip(steps, shape)]
+            return self.source.array(part, numbers, shape, byte_steps, is_bfloat16=dtype == _BFLOAT16)
 
         return StoredArray(shape, result, read)
 
