@@ -282,7 +282,8 @@ def photo(clone):
 
 def test_python_of_the_readme_runs_on_a_small_model(clone, photo, monkeypatch):
     # The name keeps everything of ViT-B-32 but its size.
-    monkeypatch.setitem(passl.zoo.names._SIZES, "ViT-B-32", (16, 32, 1, 64, 16, 16, 2))
+    monkeypatch.setitem(passl.zoo.sizes.TOWERS, "tiny", passl.zoo.sizes.Tower(64, 1, 1, 64))
+    monkeypatch.setitem(passl.zoo.sizes.MODELS, "ViT-B-32", passl.zoo.sizes.Vit(16, 32, "tiny", 16, "tiny"))
     write_passl_weights("ViT-B-32-quickgelu")
     probabilities = run_python("README.md")
     assert probabilities.shape == (1, 2) and probabilities.sum() == pytest.approx(1)

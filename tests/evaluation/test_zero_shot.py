@@ -37,15 +37,8 @@ def model():
     model = passl.create_model(
         "ViT-B-32",
         embed_dim=16,
-        image_resolution=16,
-        vision_layers=1,
-        vision_width=32,
-        vision_heads=2,
-        vision_patch_size=8,
-        context_length=12,
-        transformer_width=16,
-        transformer_heads=2,
-        transformer_layers=1,
+        image={"image_size": 16, "patch_size": 8, "width": 32, "num_layers": 1, "num_heads": 2},
+        text={"context_length": 12, "width": 16, "num_layers": 1, "num_heads": 2},
     )
     with paddle.no_grad():  # larger than at initialisation, so that pictures and texts get different embeddings
         for parameter in model.parameters():

@@ -12,15 +12,8 @@ from passl.utils.errors import UserError
 
 SMALL = {
     "embed_dim": 16,
-    "image_resolution": 16,
-    "vision_layers": 2,
-    "vision_width": 32,
-    "vision_heads": 2,
-    "vision_patch_size": 8,
-    "context_length": 12,
-    "transformer_width": 16,
-    "transformer_heads": 2,
-    "transformer_layers": 1,
+    "image": {"image_size": 16, "patch_size": 8, "width": 32, "num_layers": 2, "num_heads": 2},
+    "text": {"context_length": 12, "width": 16, "num_layers": 1, "num_heads": 2},
 }
 NAMES = ["cat", "red bus", "bowl of soup"]
 TEMPLATES = ["a photo of a {}.", "{}, seen from above", "my {}"]
@@ -139,7 +132,8 @@ def test_predictor_from_a_folder_equals_that_of_the_model(model, predictor, path
 
 
 def test_named_model_without_weights_says_that_they_are_random(monkeypatch, caplog):
-    monkeypatch.setitem(passl.zoo.names._SIZES, "ViT-B-32", (16, 16, 1, 64, 8, 16, 2))
+    monkeypatch.setitem(passl.zoo.sizes.TOWERS, "tiny", passl.zoo.sizes.Tower(64, 1, 1, 64))
+    monkeypatch.setitem(passl.zoo.sizes.MODELS, "ViT-B-32", passl.zoo.sizes.Vit(16, 16, "tiny", 8, "tiny"))
     passl.Predictor("ViT-B-32")
     assert "ViT-B-32 without pretrained weights: its weights are random" in caplog.text
 
