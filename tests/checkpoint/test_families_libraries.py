@@ -224,9 +224,10 @@ def test_tower_alone_is_read_with_and_without_its_prefix(kind):
     assert_same(from_family(older).arrays, from_family(arrays).arrays)
 
 
-def test_image_tower_of_clip_in_a_dual_encoder_is_read_as_version_4_saves_it():
-    arrays = random_arrays("dual clip roberta")
-    older = {re.sub(r"^vision_model\.", "vision_model.vision_model.", name): a for name, a in arrays.items()}
+@pytest.mark.parametrize("kind, prefix", [("dual clip roberta", "vision_model."), ("dual vit clip", "text_model.")])
+def test_tower_of_clip_in_a_dual_encoder_is_read_as_version_4_saves_it(kind, prefix):
+    arrays = random_arrays(kind)
+    older = {prefix + name if name.startswith(prefix) else name: array for name, array in arrays.items()}
     assert_same(from_family(older).arrays, from_family(arrays).arrays)
 
 
@@ -297,6 +298,11 @@ def test_open_clip_is_certain_by_names_of_its_own(kind):
     assert from_family(random_arrays(kind))[1:] == ("open_clip", True)
     with pytest.raises(UserError, match=r"look like open_clip's layout \(.*not like OpenAI's layout; say open_clip"):
         from_family(random_arrays(kind), "openai")
+
+
+def test_plain_clip_that_lacks_what_the_original_code_has_is_open_clips():
+    arrays = {name: array for name, array in random_arrays("open_clip vit").items() if "ln_pre" not in name}
+    assert from_family(arrays)[1:] == ("open_clip", True)
 
 
 @pytest.mark.parametrize("kind", HUGGINGFACE)

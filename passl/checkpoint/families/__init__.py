@@ -11,10 +11,8 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 import numpy as np
 
 from passl.checkpoint.families import huggingface, mapping, open_clip, openai, paddlemix, passl, passl_2021
-from passl.checkpoint.families.recognition import recognise, unwrapped
+from passl.checkpoint.families.recognition import known_family, recognise, unwrapped
 from passl.checkpoint.families.rules import Family
-from passl.utils.errors import UserError
-from passl.utils.registry import nearest
 
 FAMILIES: Dict[str, Family] = {
     "passl": passl.FAMILY,
@@ -32,8 +30,8 @@ class Recognised(NamedTuple):
     Attributes:
         arrays: views of the given ones, in their number format.
         family: whose layout they had.
-        is_certain: False where another family has the same names for the same model (OpenAI's are open_clip's, without
-            the three numbers in OpenAI's archives); then `family` says the one whose layout implies less.
+        is_certain: False where the weights may as well be another family's (OpenAI's and open_clip's names are the same
+            for the same model, but for three numbers in OpenAI's archives); then `family` is the one that implies less.
     """
 
     arrays: Dict[str, np.ndarray]
@@ -76,7 +74,7 @@ def to_family(
     Raises:
         UserError: a model that the family cannot hold, with the reason.
     """
-    entry = _entry(family)
+    entry = known_family(FAMILIES, family)
     prefix = entry.prefix if prefix is None else prefix
     return {prefix + name: array for name, array in mapping.to_theirs(entry, arrays, layout).items()}
 
@@ -87,16 +85,10 @@ def layout_name(arrays: Mapping[str, np.ndarray], family: str) -> Optional[str]:
     Raises:
         UserError: a model that the family cannot hold, with the reason.
     """
-    entry = _entry(family)
+    entry = known_family(FAMILIES, family)
     return None if entry.layouts is None else mapping.layout_name(entry, arrays)
 
 
 def implied_activation(family: str) -> Optional[str]:
     """The activation that weights of this family were trained with; None where the layout says nothing about it."""
-    return _entry(family).activation
-
-
-def _entry(family: str) -> Family:
-    if family not in FAMILIES:
-        raise UserError(f"there is no family {family!r}.{nearest(family, FAMILIES)} Accepted: {', '.join(FAMILIES)}")
-    return FAMILIES[family]
+    return known_family(FAMILIES, family).activation

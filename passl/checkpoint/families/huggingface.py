@@ -6,7 +6,8 @@ tower in the class with both. SigLIP's temperature and bias are [1], CLIP's temp
 
 Files are written with the names that transformers 5.23 and 4.x both read, wherever there are such. Read as well:
   * towers saved alone by 5.x, whose names have lost `vision_model.` or `text_model.`;
-  * `VisionTextDualEncoderModel` with a CLIP image tower as 4.x saves it, below `vision_model.vision_model.`;
+  * `VisionTextDualEncoderModel` with a tower of CLIP's as 4.x saves it, below `vision_model.vision_model.` or
+    `text_model.text_model.`;
   * the names that ViT's layers have in the memory of 5.x (`layers.0.attention.q_proj`); its files keep those of 4.x.
 
 Source: names and shapes that transformers 5.23 saves and loads for small configurations of every class.
@@ -184,6 +185,7 @@ FAMILY = Family(
         _dual_encoder(_VIT_IN_MEMORY, bert(_TEXT), is_written=False),
         _dual_encoder(_VIT_IN_MEMORY, _text(_TEXT), is_written=False),
         _dual_encoder(_clip_image("vision_model.vision_model."), bert(_TEXT), is_written=False),
+        _dual_encoder(_VIT_IN_FILES, _text("text_model.text_model."), is_written=False),
         _alone("CLIPVisionModel", _clip_image(""), is_written=False),
         _alone("CLIPTextModel", _text(""), is_written=False),
         _alone("SiglipVisionModel", _siglip_image(""), is_written=False),

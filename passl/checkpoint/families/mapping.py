@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -50,15 +50,9 @@ def to_ours(family: Family, named: Mapping[str, Any]) -> Dict[str, np.ndarray]:
     """
     if family.layouts is None:
         return {name: as_array(value, name) for name, value in named.items()}
-    harmless = re.compile("|".join(family.harmless) or r"(?!)")
-    dropped = [name for name in named if harmless.fullmatch(name)]
+    fit, dropped = _closest(family, named)
     if dropped:
         get_logger().debug("%s: %d buffers dropped: %s", family.title, len(dropped), listed(dropped))
-    names = [name for name in named if not harmless.fullmatch(name)]
-    fit = min(
-        (_fit(layout, names, reads_theirs=True) for layout in family.layouts),
-        key=lambda fit: (len(fit.unknown), len(fit.missing)),
-    )
     if fit.unknown:
         raise UserError(
             f"these weights look like {family.title}, but it has no such names: {listed(fit.unknown)}. "
@@ -102,6 +96,12 @@ def to_theirs(family: Family, arrays: Mapping[str, np.ndarray], layout: Optional
     return converted
 
 
+def misfit(family: Family, names: Iterable[str]) -> Tuple[int, int]:
+    """How many names the family does not have, and how many more a whole model of it would have."""
+    fit, _ = _closest(family, names)
+    return len(fit.unknown), len(fit.missing)
+
+
 def layout_name(family: Family, arrays: Mapping[str, np.ndarray]) -> str:
     """The class of the family's library that holds these weights (our names); see `to_theirs`."""
     return _holding(family, arrays, None).layout.name
@@ -110,6 +110,17 @@ def layout_name(family: Family, arrays: Mapping[str, np.ndarray]) -> str:
 def listed(names: Sequence[str]) -> str:
     """The first ten names, and how many there are beyond."""
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _closest(family: Family, names: Iterable[str]) -> Tuple[_Fit, List[str]]:
+    """The layout that names of a family fit best, and the names that were left out as harmless."""
+    harmless = re.compile("|".join(family.harmless) or r"(?!)")
+    dropped: List[str] = []
+    kept: List[str] = []
+    for name in names:
+        (dropped if harmless.fullmatch(name) else kept).append(name)
+    fits = (_fit(layout, kept, reads_theirs=True) for layout in family.layouts or ())
+    return min(fits, key=lambda fit: (len(fit.unknown), len(fit.missing))), dropped
 
 
 def _holding(family: Family, arrays: Mapping[str, np.ndarray], layout: Optional[str]) -> _Fit:
@@ -142,7 +153,7 @@ def _lacking(fit: _Fit, rule: Rule, numbers: Numbers) -> List[str]:
     return [filled(ours, numbers) for ours, name in zip(rule.ours, found) if name is None]
 
 
-def _fit(layout: Layout, names: Any, reads_theirs: bool) -> _Fit:
+def _fit(layout: Layout, names: Iterable[str], reads_theirs: bool) -> _Fit:
     index = layout.by_theirs if reads_theirs else layout.by_ours
     found: Dict[Tuple[Rule, Numbers], List[Optional[str]]] = {}
     unknown = []

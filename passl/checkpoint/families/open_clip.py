@@ -171,11 +171,4 @@ FAMILY = Family(
         r"(text\.)?attn_mask",
         r"text\.transformer\.embeddings\.(position_ids|token_type_ids)",
     ),
-    proofs=(
-        r"text\.",
-        r"visual\.trunk\.",
-        r"logit_bias",
-        r"text_projection\.",
-        r"(visual\.)?transformer\.resblocks\.\d+\.ls_\d\.",
-    ),
 )

@@ -1,4 +1,4 @@
-"""Our own layout. Names are `docs/`'s and the networks' own, so nothing is converted and strict loading checks them."""
+"""Our own layout: the names of our networks. Nothing is converted, and strict loading into a network checks the names."""
 
 from passl.checkpoint.families.rules import Family
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Collection, Dict, Mapping, Optional, Tuple
+from typing import Any, Collection, List, Mapping, Optional, Tuple
 
-from passl.checkpoint.families.mapping import listed
+from passl.checkpoint.families.mapping import listed, misfit
 from passl.checkpoint.families.rules import Family
 from passl.utils.errors import UserError
 from passl.utils.registry import nearest
@@ -42,11 +42,19 @@ def unwrapped(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
         raise UserError(
             "the weights have names with and without `_orig_mod.` that are otherwise equal; keep one of each"
         )
-    wrapper = next((prefix for prefix in _WRAPPERS if named and all(name.startswith(prefix) for name in named)), None)
-    while wrapper is not None:
-        named = {name[len(wrapper) :]: value for name, value in named.items()}
+    while named:
         wrapper = next((prefix for prefix in _WRAPPERS if all(name.startswith(prefix) for name in named)), None)
+        if wrapper is None:
+            break
+        named = {name[len(wrapper) :]: value for name, value in named.items()}
     return named
+
+
+def known_family(families: Mapping[str, Family], name: str) -> Family:
+    """The family of this name. Raises `UserError` with the nearest name if there is none."""
+    if name not in families:
+        raise UserError(f"there is no family {name!r}.{nearest(name, families)} Accepted: {', '.join(families)}")
+    return families[name]
 
 
 def recognise(families: Mapping[str, Family], names: Collection[str], said: Optional[str]) -> Tuple[str, bool]:
@@ -60,8 +68,8 @@ def recognise(families: Mapping[str, Family], names: Collection[str], said: Opti
     Raises:
         UserError: names of no family or of two, of a model that is not supported yet, or of another family than said.
     """
-    if said is not None and said not in families:
-        raise UserError(f"there is no family {said!r}.{nearest(said, families)} Accepted: {', '.join(families)}")
+    if said is not None:
+        known_family(families, said)
     _refuse_unsupported(names)
     marked = {
         family: found
@@ -78,7 +86,7 @@ def recognise(families: Mapping[str, Family], names: Collection[str], said: Opti
     found, is_certain = _settled(families, next(iter(marked)), names) if marked else (said, True)
     if said in (None, found) or (said == "passl" and found == "passl-2021"):
         return found, is_certain or said is not None
-    if not is_certain and said in (families[found].twin, *_twins(families, found)):
+    if not is_certain and said in _twins(families, found):
         return said, True
     raise UserError(
         f"these weights look like {families[found].title} ({listed(list(names)[:3])}), not like "
@@ -87,16 +95,18 @@ def recognise(families: Mapping[str, Family], names: Collection[str], said: Opti
 
 
 def _settled(families: Mapping[str, Family], family: str, names: Collection[str]) -> Tuple[str, bool]:
-    """`family` or the one with the same names, whichever has a name of its own there; certain if one has."""
+    """Of `family` and those with the same names, the one that names fit best; certain unless others fit as well."""
     twins = _twins(families, family)
-    for entry in (*twins, family):
-        if _first_match(families[entry].proofs, names) is not None:
-            return entry, True
-    return family, not twins
+    if not twins:
+        return family, True
+    misfits = {entry: misfit(families[entry], names) for entry in (family, *twins)}
+    least = min(misfits.values())
+    closest = [entry for entry in misfits if misfits[entry] == least]
+    return closest[0], len(closest) == 1
 
 
-def _twins(families: Mapping[str, Family], family: str) -> Dict[str, Family]:
-    return {name: entry for name, entry in families.items() if entry.twin == family}
+def _twins(families: Mapping[str, Family], family: str) -> List[str]:
+    return [name for name, entry in families.items() if entry.twin == family]
 
 
 def _first_match(patterns: Collection[str], names: Collection[str]) -> Optional[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from typing import Callable, Dict, List, NamedTuple, Optional, Pattern, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Pattern, Sequence, Tuple
 
 import numpy as np
 
@@ -141,8 +141,7 @@ class Family:
         harmless: patterns of whole names that carry nothing of a model; dropped when read.
         activation: what its models use, where the origin implies that.
         prefix: what files of this family put before every name.
-        twin: the family with the same names for the same models.
-        proofs: patterns that only names of this family of the two match.
+        twin: the family that has the same names for the same models; what only one of the two can hold tells them apart.
     """
 
     title: str
@@ -152,7 +151,6 @@ class Family:
     activation: Optional[str] = None
     prefix: str = ""
     twin: Optional[str] = None
-    proofs: Tuple[str, ...] = ()
 
 
 def array(theirs: str, ours: str, change: Change = KEEP, optional: bool = False) -> Rules:
@@ -194,7 +192,7 @@ def fused(weight: str, bias: str, ours: str, parts: str = "qkv") -> Rules:
 class _Index:
     """Finds patterns by the names they fit: first by everything but the numbers, then by the pattern itself."""
 
-    def __init__(self, entries) -> None:
+    def __init__(self, entries: Iterable[Tuple[str, Tuple[Rule, int]]]) -> None:
         self._entries: Dict[str, List[Tuple[Pattern[str], Tuple[Rule, int]]]] = {}
         for template, entry in entries:
             self._entries.setdefault(_without_numbers(template), []).append((_pattern(template), entry))
