@@ -311,14 +311,16 @@ def _clip_text(text: Section, has_projection: bool = True) -> Dict[str, Any]:
     eos_id, vocab_size = text.index("eos_token_id"), text.count("vocab_size")
     if eos_id >= vocab_size:
         raise text.refusal("eos_token_id", f"texts are read at this token, and the vocabulary has {vocab_size}")
+    # With the last id as its mark, as in CLIP's own vocabulary, the end of a text is where its highest id stands first.
+    is_highest = eos_id in (_HIGHEST_ID, vocab_size - 1)
     return text_transformer(
         **_blocks(text),
         context_length=text.count("max_position_embeddings"),
         vocab_size=vocab_size,
         qkv_bias=True,
         is_causal=True,
-        pool="argmax" if eos_id == _HIGHEST_ID else "eos",
-        eos_id=None if eos_id == _HIGHEST_ID else eos_id,
+        pool="argmax" if is_highest else "eos",
+        eos_id=None if is_highest else eos_id,
         proj=has_projection,
         proj_bias=False,
         layer_scale=None,
@@ -584,6 +586,8 @@ def _text_config(text: Mapping[str, Any], node: Mapping[str, Any]) -> Dict[str, 
     config["projection_dim"] = node["embed_dim"]
     if text["pool"] == "eos":
         return {**config, "eos_token_id": text["eos_id"]}
+    if text["vocab_size"] == _CLIP_TEXT["vocab_size"]:
+        return {**config, "bos_token_id": 49406, "eos_token_id": _CLIP_TEXT["eos_token_id"], "pad_token_id": 1}
     # The three ids as in the files of OpenAI's models; only the middle one is looked at.
     return {**config, "bos_token_id": 0, "eos_token_id": _HIGHEST_ID, "pad_token_id": 1}
 

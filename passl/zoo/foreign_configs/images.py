@@ -1,8 +1,10 @@
 """`preprocessor_config.json`: how the image processors of transformers prepare pixels, to and from our terms.
 
-Both resize with Pillow's filters, to the short side or to a square, cut out the centre, scale to 0…1 and normalise.
-One thing differs and no config can say it: where the margin to cut off is odd, transformers always rounds the offset down,
-while OpenAI's code and ours round as torchvision does (half of 3 is 2), which shifts the cut by a pixel.
+Both resize with Pillow's filters, to the short side or to a square, cut out the centre, scale to 0…1 and normalise. Pixels
+are equal to the last bit on the processors' Pillow backend, but for one thing that no config can say: where the margin to
+cut off is odd, transformers always rounds the offset down, while OpenAI's code and ours round as torchvision does (half of
+3 is 2), which shifts the cut by a pixel. The processors' torch backend resizes with filters of its own: photographs come
+out within a grey level, noise within a dozen.
 """
 
 from __future__ import annotations

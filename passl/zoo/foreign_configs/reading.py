@@ -46,16 +46,14 @@ def read_foreign_spec(path: PathLike, family: Optional[str] = None) -> Optional[
     config = _read_json(file)
     if config.get("format") == "passl":
         return None
-    found = _family_of(config, file)
-    if family is not None and _FILES[family] != _FILES[found] or (family, found) in _CONFUSED:
+    expected = "open_clip" if family == "openai" else family
+    found = _family_of(config, file, expected)
+    if expected is not None and found != expected:
         raise UserError(
-            f"{file} is a config of {found}, not of {family}; say --from {found}, or give the file of {family}"
+            f"{file} is a config of {found}, not of {family}; say --from {found} if the weights are too, or give the config "
+            "that belongs to them"
         )
     return _READERS[found](config, file), str(file)
-
-
-# Their files have the same name.
-_CONFUSED = (("huggingface", "paddlemix"), ("paddlemix", "huggingface"))
 
 
 def _find(folder: Path, family: Optional[str]) -> Optional[Path]:
@@ -71,11 +69,13 @@ def _find(folder: Path, family: Optional[str]) -> Optional[Path]:
     return found[0] if found else None
 
 
-def _family_of(config: Mapping[str, Any], file: Path) -> str:
+def _family_of(config: Mapping[str, Any], file: Path, expected: Optional[str]) -> str:
     """Whose config it is. open_clip's bare configs and PaddleMIX's have the same sections, but not the same file name."""
     if "model_cfg" in config:
         return "open_clip"
     if "vision_cfg" in config or "text_cfg" in config:
+        if expected in ("open_clip", "paddlemix"):
+            return expected
         return "paddlemix" if "model_type" in config or file.name == paddlemix.CONFIG_FILE else "open_clip"
     if "model_type" in config:
         return "huggingface"
