@@ -20,6 +20,8 @@ from passl.utils.errors import UserError
 
 INDEX_SUFFIX = ".index.json"
 _MAX_INDEX = 64 << 20
+# How the file of one part of several is named: its number and how many there are.
+_PART = re.compile(r"-(\d{1,6})-of-(\d{1,6})\.[a-z]+$")
 _SHOWN = 5
 
 
@@ -58,7 +60,7 @@ def read_index_metadata(index: Path) -> Dict[str, Any]:
 
 def refuse_part(path: Path) -> None:
     """Refuses the file of one part of several by its name, as half of the weights would look like a broken model."""
-    match = re.search(r"-(\d{1,6})-of-(\d{1,6})\.[a-z]+$", path.name)
+    match = _PART.search(path.name)
     if match is None or int(match[2]) < 2:
         return
     indexes = sorted(entry.name for entry in path.parent.iterdir() if entry.name.endswith(INDEX_SUFFIX))
@@ -72,9 +74,7 @@ def refuse_part(path: Path) -> None:
 
 def find_parts(folder: Path) -> Optional[Path]:
     """A file in `folder` that is a part of several by its name."""
-    return next(
-        (path for path in sorted(folder.iterdir()) if re.search(r"-\d{1,6}-of-\d{1,6}\.[a-z]+$", path.name)), None
-    )
+    return next((path for path in sorted(folder.iterdir()) if _PART.search(path.name)), None)
 
 
 def _weight_map(index: Path) -> Dict[str, str]:
@@ -85,6 +85,10 @@ def _weight_map(index: Path) -> Dict[str, str]:
         if not isinstance(file, str) or not _is_plain_name(file):
             _refuse(index, f"it places {name[:80]!r} in {str(file)[:80]!r}, which is no name of a file beside it")
     files = sorted(set(file_of.values()))
+    parts = [match for match in map(_PART.search, files) if match]
+    for part in parts:
+        if int(part[2]) != len(parts):
+            _refuse(index, f"it names {len(parts)} of the {int(part[2])} files that their names count")
     missing = [file for file in files if not (index.parent / file).is_file()]
     if missing:
         _refuse(index, f"{len(missing)} of its {len(files)} files are missing in {index.parent}: {_some(missing)}")

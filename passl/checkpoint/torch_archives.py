@@ -73,10 +73,11 @@ def read_torch(file: MappedFile) -> TorchContent:
             f"folder they write; {_RESAVE}"
         )
     order = archive.records.get(f"{root}/byteorder")
-    if order is not None and archive.read(order, limit=16) != b"little":
+    said = b"little" if order is None else archive.read(order, limit=16)
+    if said != b"little":
         raise UserError(
-            f"{file.path} was written on a machine with big-endian numbers, which are not read; load it in PyTorch and "
-            "save it again on an ordinary machine"
+            f"{file.path}: the byte order of its numbers is {said.decode('utf-8', 'replace')!r}, and only 'little' is "
+            "read; load it in PyTorch and save it again on an ordinary machine"
         )
     value = _TorchMachine(archive, root, pickled).run()
     is_script = f"{root}/constants.pkl" in archive.records
