@@ -13,7 +13,7 @@ from passl.utils.files import PathLike
 from passl.utils.logging import get_logger
 from passl.utils.registry import ARCHITECTURES
 from passl.zoo.names import architecture_of
-from passl.zoo.pretrained import locate
+from passl.zoo.pretrained import Located, locate
 from passl.zoo.reading import (
     Checkpoint,
     checked_architecture,
@@ -59,16 +59,15 @@ def create_model(
     """
     path = local_path(name_or_path)
     node = architecture_of(os.fspath(name_or_path)) if path is None else architecture_from_spec(require_record(path)[0])
-    source, family, label = path, None, os.fspath(name_or_path)
+    located = Located(path, label=os.fspath(name_or_path))
     if pretrained is not None:
         located = locate(os.fspath(name_or_path) if path is None else None, pretrained)
-        source, family, label = located.path, located.family, located.label
         node = {**node, **{f"image_{key}": value for key, value in (located.preprocessing or {}).items()}}
     model: DualEncoder = ARCHITECTURES.build(checked_architecture(_overridden(node, overrides)))
     if path is not None and model.tokenizer_folder is None:
         model.tokenizer_folder = str(path if path.is_dir() else path.parent)
-    if source is not None:
-        _load(model, read_checkpoint(source, family), label, resize_positions=resize_positions)
+    if located.path is not None:
+        _load(model, located, resize_positions=resize_positions)
     model.eval()
     return model
 
@@ -105,14 +104,11 @@ def load_pretrained(
     Raises:
         UserError: no such file, or weights that do not fit, or that belong to a model which computes something else.
     """
-    located = locate(None, pretrained)
-    checkpoint = read_checkpoint(located.path, located.family)
-    return _load(model, checkpoint, located.label, partial=partial, resize_positions=resize_positions)
+    return _load(model, locate(None, pretrained), partial=partial, resize_positions=resize_positions)
 
 
-def _load(
-    model: DualEncoder, checkpoint: Checkpoint, label: str, partial: bool = False, resize_positions: bool = False
-) -> LoadReport:
+def _load(model: DualEncoder, located: Located, partial: bool = False, resize_positions: bool = False) -> LoadReport:
+    checkpoint, label = read_checkpoint(located.path, located.family, located.activation), located.label
     arrays = checkpoint.arrays
     if resize_positions:
         arrays, lines = resampled(arrays, _shapes(model.state_dict()))

@@ -40,6 +40,7 @@ class Checkpoint:
         arrays: the weights; some may be read-only maps of the file.
         spec: what the model computes, where that is written beside the weights.
         recorded_in: the file that says so; empty without one.
+        published_activation: what they were trained with, where their publisher says it.
     """
 
     path: str
@@ -48,6 +49,7 @@ class Checkpoint:
     arrays: Dict[str, np.ndarray]
     spec: Optional[Dict[str, Any]]
     recorded_in: str
+    published_activation: Optional[str] = None
 
     @property
     def shapes(self) -> Dict[str, Tuple[int, ...]]:
@@ -56,8 +58,8 @@ class Checkpoint:
 
     @property
     def activation(self) -> Optional[str]:
-        """The activation that the layout implies; None where it says nothing."""
-        return implied_activation(self.family) if self.is_certain else None
+        """The activation that is known without a record: the publisher's word, or what the layout implies."""
+        return self.published_activation or (implied_activation(self.family) if self.is_certain else None)
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,13 @@ def spec_of(node: Mapping[str, Any]) -> Dict[str, Any]:
         return ARCHITECTURES.build(checked_architecture(node)).spec
 
 
-def read_checkpoint(path: PathLike, family: Optional[str] = None) -> Checkpoint:
+def read_checkpoint(path: PathLike, family: Optional[str] = None, activation: Optional[str] = None) -> Checkpoint:
     """Reads weights of any family and what is written beside them.
 
     Args:
         path: a weight file, a folder with weights, or a training checkpoint.
         family: the layout, where the user says it; else it is recognised from the names.
+        activation: what they were trained with, where that was published.
 
     Raises:
         UserError: no such file, a damaged or malicious one, a layout that is not known or not the one said, or a config
@@ -93,7 +96,7 @@ def read_checkpoint(path: PathLike, family: Optional[str] = None) -> Checkpoint:
     recognised = from_family(read_weights(path), family)
     record = find_record(Path(path), recognised.family)
     spec, recorded_in = (None, "") if record is None else (canonical_spec(record[0]), record[1])
-    checkpoint = Checkpoint(source, recognised.family, recognised.is_certain, recognised.arrays, spec, recorded_in)
+    checkpoint = Checkpoint(source, *recognised[1:], recognised.arrays, spec, recorded_in, activation)
     if spec is not None:
         _check_shapes(checkpoint, spec, f"the model of {recorded_in}")
     return checkpoint
@@ -153,10 +156,11 @@ def refuse_differences(
             + "\n".join(f"  {key}: {theirs!r} there, {ours!r} here" for key, theirs, ours in differences)
             + "\nBuild the model that the weights belong to"
         )
+    known = checkpoint.published_activation if checkpoint.spec else checkpoint.activation
     activations = _activations(spec["architecture"])
-    if checkpoint.spec is None and checkpoint.activation is not None and activations - {checkpoint.activation}:
+    if known is not None and activations - {known}:
         raise UserError(
-            f"{checkpoint.path} (layout {checkpoint.family}) was trained with activation {checkpoint.activation!r} and "
+            f"{checkpoint.path} (layout {checkpoint.family}) was trained with activation {known!r} and "
             f"{what} has {' and '.join(sorted(activations))}: it would run and give worse features. Take the model that "
             "the weights belong to (names that end in -quickgelu have 'quick_gelu', the others 'gelu')"
         )

@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 import numpy as np
 
 TESTS = Path(__file__).parents[1]
+IS_SAVED_IN_HALF = False
 
 
 def _module(path: Path):
@@ -64,6 +65,11 @@ class Saved:
         return found
 
 
+def _precise(model):
+    """The model in the precision to save it in."""
+    return model.half() if IS_SAVED_IN_HALF else model
+
+
 def random_image(size: int) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(2, 3, size, size)).astype(np.float32)
 
@@ -107,6 +113,11 @@ def _encoders(model) -> Dict[str, Callable]:
     return {"image": model.encode_image, "text": model.encode_text}
 
 
+def _words(end: bool = False) -> Dict[str, Any]:
+    vocab_size = TEXT["vocab_size"]
+    return {"length": TEXT["context_length"], "vocab_size": vocab_size, "end": vocab_size - 1 if end else None}
+
+
 def _open_clip_saved(folder: Path, config: Mapping[str, Any], text_config: Any = None, **text: Any) -> Saved:
     """A file of weights and open_clip's own config beside it."""
     import json
@@ -114,7 +125,8 @@ def _open_clip_saved(folder: Path, config: Mapping[str, Any], text_config: Any =
     import torch
 
     model = open_clip_model(config, text_config)
-    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    torch.save(_precise(model).state_dict(), folder / "open_clip_pytorch_model.bin")
+    model.float()
     preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
     size = config["vision_cfg"]["image_size"]
@@ -179,26 +191,30 @@ def open_clip_training_checkpoint(folder: Path) -> Saved:
     optimizer = torch.optim.AdamW(model.parameters())
     content = {"epoch": 3, "name": "run", "state_dict": state, "optimizer": optimizer.state_dict()}
     torch.save(content, folder / "epoch_3.pt")
-    saved = _open_clip_saved(folder, PLAIN, length=16, vocab_size=200, end=199)
+    saved = _open_clip_saved(folder, PLAIN, **_words(end=True))
     (folder / "open_clip_pytorch_model.bin").unlink()
     return Saved(folder / "epoch_3.pt", saved.model, saved.inputs, saved.encode)
 
 
+def open_clip_plain(folder: Path) -> Saved:
+    return _open_clip_saved(folder, PLAIN, **_words(end=True))
+
+
 def open_clip_resnet(folder: Path) -> Saved:
     config = {"embed_dim": 32, "vision_cfg": RESNET, "text_cfg": TEXT}
-    return _open_clip_saved(folder, config, length=16, vocab_size=200, end=199)
+    return _open_clip_saved(folder, config, **_words(end=True))
 
 
 def open_clip_layer_scale(folder: Path) -> Saved:
     config = {"embed_dim": 32, "vision_cfg": {**VIT, "ls_init_value": 1e-4, "mlp_ratio": 3.3}, "text_cfg": TEXT}
-    return _open_clip_saved(folder, config, length=16, vocab_size=200, end=199)
+    return _open_clip_saved(folder, config, **_words(end=True))
 
 
 def open_clip_clipa(folder: Path) -> Saved:
     vision = {**VIT, "no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True}
     text = {**TEXT, "pool_type": "last", "no_causal_mask": True}
     config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}
-    return _open_clip_saved(folder, config, length=16, vocab_size=200)
+    return _open_clip_saved(folder, config, **_words())
 
 
 def open_clip_siglip(folder: Path) -> Saved:
@@ -212,7 +228,7 @@ def open_clip_siglip(folder: Path) -> Saved:
         "timm_proj": "none",
     }
     config = {"embed_dim": 768, "init_logit_bias": -10, "custom_text": True, "vision_cfg": vision, "text_cfg": text}
-    return _open_clip_saved(folder, config, length=16, vocab_size=200)
+    return _open_clip_saved(folder, config, **_words())
 
 
 def open_clip_roberta(folder: Path) -> Saved:
@@ -237,7 +253,8 @@ def _huggingface_saved(
     vocabulary: Optional[str] = None,
 ) -> Saved:
     reference.disturb(model.eval(), seed=4)
-    model.save_pretrained(folder)
+    _precise(model).save_pretrained(folder)
+    model.float()
     if vocabulary is not None:
         shutil.copytree(TESTS / "tokenizers" / "vocabularies" / vocabulary, folder, dirs_exist_ok=True)
 
@@ -269,6 +286,11 @@ CLIP_WORDS = {"vocab_size": 49408, "max_position_embeddings": 16}
 MARKS = {"bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 1}
 
 
+def _clip_text() -> np.ndarray:
+    vocab_size = CLIP_WORDS["vocab_size"]
+    return random_text(CLIP_WORDS["max_position_embeddings"], vocab_size, end=vocab_size - 1, pad=1)
+
+
 def huggingface_clip(folder: Path, **marks: int) -> Saved:
     import torch
     import transformers
@@ -276,7 +298,7 @@ def huggingface_clip(folder: Path, **marks: int) -> Saved:
     torch.manual_seed(0)
     text = {**HF_TEXT, **CLIP_WORDS, **(marks or MARKS)}
     config = transformers.CLIPConfig(text_config=text, vision_config=HF_VISION, projection_dim=32)
-    inputs = {"image": random_image(48), "text": random_text(16, 49408, end=49407, pad=1)}
+    inputs = {"image": random_image(HF_VISION["image_size"]), "text": _clip_text()}
     return _huggingface_saved(folder, transformers.CLIPModel(config), inputs)
 
 
@@ -292,7 +314,7 @@ def huggingface_clip_vision(folder: Path) -> Saved:
     torch.manual_seed(0)
     config = transformers.CLIPVisionConfig(**HF_VISION, projection_dim=32, hidden_act="gelu")
     model = transformers.CLIPVisionModelWithProjection(config)
-    return _huggingface_saved(folder, model, {"image": random_image(48)})
+    return _huggingface_saved(folder, model, {"image": random_image(HF_VISION["image_size"])})
 
 
 def huggingface_clip_text(folder: Path) -> Saved:
@@ -302,7 +324,7 @@ def huggingface_clip_text(folder: Path) -> Saved:
     torch.manual_seed(0)
     config = transformers.CLIPTextConfig(**HF_TEXT, **CLIP_WORDS, **MARKS, projection_dim=32)
     model = transformers.CLIPTextModelWithProjection(config)
-    return _huggingface_saved(folder, model, {"text": random_text(16, 49408, end=49407, pad=1)})
+    return _huggingface_saved(folder, model, {"text": _clip_text()})
 
 
 def huggingface_siglip(folder: Path) -> Saved:
@@ -311,7 +333,7 @@ def huggingface_siglip(folder: Path) -> Saved:
 
     torch.manual_seed(0)
     config = transformers.SiglipConfig(text_config={**HF_TEXT, **HF_WORDS}, vision_config=HF_VISION)
-    inputs = {"image": random_image(48), "text": random_text(16, 200, pad=1)}
+    inputs = {"image": random_image(HF_VISION["image_size"]), "text": random_text(16, HF_WORDS["vocab_size"], pad=1)}
     return _huggingface_saved(folder, transformers.SiglipModel(config), inputs, vocabulary="siglip")
 
 
@@ -327,7 +349,7 @@ def huggingface_clip_roberta(folder: Path) -> Saved:
         vision.config, text.config, projection_dim=32
     )
     model = transformers.VisionTextDualEncoderModel(config, vision, text)
-    inputs = {"image": random_image(48), "text": random_text(38, 200, pad=1)}
+    inputs = {"image": random_image(HF_VISION["image_size"]), "text": random_text(38, 200, pad=1)}
     return _huggingface_saved(folder, model, inputs, padding=1, vocabulary="roberta")
 
 
@@ -337,12 +359,13 @@ def huggingface_vit_bert(folder: Path) -> Saved:
 
     torch.manual_seed(0)
     vision = transformers.ViTModel(transformers.ViTConfig(**HF_VISION))
-    text = transformers.BertModel(transformers.BertConfig(**HF_TEXT, vocab_size=200, max_position_embeddings=40))
+    words = {"vocab_size": HF_WORDS["vocab_size"], "max_position_embeddings": 40}
+    text = transformers.BertModel(transformers.BertConfig(**HF_TEXT, **words))
     config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
         vision.config, text.config, projection_dim=32
     )
     model = transformers.VisionTextDualEncoderModel(config, vision, text)
-    inputs = {"image": random_image(48), "text": random_text(40, 200, pad=0)}
+    inputs = {"image": random_image(HF_VISION["image_size"]), "text": random_text(40, words["vocab_size"], pad=0)}
     return _huggingface_saved(folder, model, inputs, padding=0, vocabulary="bert")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import urlsplit
 
 import numpy as np
 import paddle
@@ -10,20 +11,12 @@ from PIL import Image
 import passl
 from passl.checkpoint import layer_arrays, to_family, write_weights
 from passl.utils.errors import UserError
+from passl.zoo.pretrained import pretrained_of
 
 # A named model cut down until building it costs nothing; its real sizes are checked in tests/modeling.
-SMALL = {
-    "embed_dim": 16,
-    "image_resolution": 32,
-    "vision_layers": 1,
-    "vision_width": 64,
-    "vision_patch_size": 16,
-    "context_length": 12,
-    "vocab_size": 49408,
-    "transformer_width": 16,
-    "transformer_heads": 2,
-    "transformer_layers": 1,
-}
+IMAGE = {"image_size": 32, "patch_size": 16, "width": 64, "num_layers": 1, "num_heads": 1}
+TEXT = {"context_length": 12, "width": 16, "num_layers": 1, "num_heads": 2}
+SMALL = {"embed_dim": 16, "image": IMAGE, "text": TEXT}
 
 
 def small(name: str = "ViT-B-32", **arguments):
@@ -38,14 +31,18 @@ def folder(tmp_path):
     return tmp_path / "model"
 
 
+def passl_2021(model) -> dict:
+    return to_family(layer_arrays(model), "passl-2021")
+
+
 def assert_same_weights(one, other) -> None:
     expected = layer_arrays(other)
     assert all(np.array_equal(value, expected[name]) for name, value in layer_arrays(one).items())
 
 
 def test_named_model_has_the_activation_of_its_name():
-    assert small("ViT-B-32").activation == "gelu"
-    assert small("ViT-B/32").activation == "quick_gelu"
+    assert small("ViT-B-32").activations == ("gelu",)
+    assert small("ViT-B/32").activations == ("quick_gelu",)
 
 
 def test_models_come_in_evaluation_mode():
@@ -56,14 +53,27 @@ def test_overrides_replace_arguments():
     assert small(image_mean=(0.0, 0.0, 0.0)).spec["preprocessing"]["mean"] == [0.0, 0.0, 0.0]
 
 
+def test_settings_of_a_tower_are_replaced_one_by_one():
+    node = small(text={**TEXT, "vocab_size": 100}).spec["architecture"]
+    assert node["text"]["vocab_size"] == 100
+    assert node["text"]["activation"] == "gelu" and node["image"]["patch_size"] == 16
+
+
+def test_another_tower_takes_the_place_of_the_named_one():
+    resnet = {"name": "ModifiedResNet", "image_size": 32, "layers": [1, 1, 1, 1], "width": 2, "num_heads": 2}
+    assert small(image=resnet).spec["architecture"]["image"]["layers"] == [1, 1, 1, 1]
+
+
 def test_unknown_override_is_refused_with_the_nearest():
-    with pytest.raises(UserError, match="image_resolutoin.*Did you mean 'image_resolution'"):
-        small(image_resolutoin=64)
+    with pytest.raises(UserError, match="image_maen.*Did you mean 'image_mean'"):
+        small(image_maen=0.5)
+    with pytest.raises(UserError, match="image_sise.*Did you mean 'image_size'"):
+        small(image={**IMAGE, "image_sise": 64})
 
 
 def test_mistyped_override_is_refused():
-    with pytest.raises(UserError, match="image_resolution.*whole number"):
-        small(image_resolution="64")
+    with pytest.raises(UserError, match="image_size.*whole number"):
+        small(image={**IMAGE, "image_size": "64"})
 
 
 def test_unknown_model_is_refused_with_the_nearest():
@@ -114,7 +124,7 @@ def test_weights_of_other_preprocessing_or_heads_are_refused_with_the_difference
         small("ViT-B-32-quickgelu", pretrained=folder)
     same = {"image_mean": (0.5, 0.5, 0.5), "image_resize_mode": "squash"}
     with pytest.raises(UserError, match="architecture.text.num_heads: "):
-        small("ViT-B-32-quickgelu", pretrained=folder, transformer_heads=1, **same)
+        small("ViT-B-32-quickgelu", pretrained=folder, text={**TEXT, "num_heads": 1}, **same)
 
 
 def test_other_weights_take_the_place_of_a_folders_own(folder, tmp_path):
@@ -136,8 +146,7 @@ def test_own_weight_file_loads_into_a_named_model(tmp_path, suffix):
 def test_passl_file_loads_and_says_so_in_one_line(tmp_path, caplog):
     source = small("ViT-B-32-quickgelu")
     path = tmp_path / "ViT-B-32.pdparams"
-    arrays = to_family(layer_arrays(source), "passl-2021")
-    weights = {name: paddle.to_tensor(value) for name, value in arrays.items()}
+    weights = {name: paddle.to_tensor(value) for name, value in passl_2021(source).items()}
     paddle.save({"state_dict": weights}, str(path))
     with caplog.at_level(logging.INFO, logger="passl"):
         model = small("ViT-B/32", pretrained=path)
@@ -148,34 +157,39 @@ def test_passl_file_loads_and_says_so_in_one_line(tmp_path, caplog):
 
 def test_passl_file_is_refused_by_a_gelu_name(tmp_path):
     path = tmp_path / "weights.pdparams"
-    write_weights(path, to_family(layer_arrays(small("ViT-B-32-quickgelu")), "passl-2021"))
-    with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has 'gelu'"):
+    write_weights(path, passl_2021(small("ViT-B-32-quickgelu")))
+    with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has gelu"):
         small("ViT-B-32", pretrained=path)
 
 
 def test_folder_of_another_activation_is_refused(folder):
     for path in (folder, folder / "model.safetensors"):
-        with pytest.raises(UserError, match="architecture.text.activation: 'quick_gelu' there, 'gelu' in this model"):
+        with pytest.raises(UserError, match="architecture.text.activation: 'quick_gelu' there, 'gelu' here"):
             small("ViT-B-32", pretrained=path)
-
-
-def test_activation_in_a_files_header_counts(tmp_path):
-    path = tmp_path / "weights.safetensors"
-    write_weights(path, layer_arrays(small()), metadata={"activation": "gelu"})
-    with pytest.raises(UserError, match="trained with activation 'gelu' and this model has 'quick_gelu'"):
-        small("ViT-B-32-quickgelu", pretrained=path)
 
 
 def test_weights_of_another_size_are_refused_with_both_shapes(tmp_path):
     path = tmp_path / "weights.safetensors"
-    write_weights(path, layer_arrays(small(image_resolution=64)))
+    write_weights(path, layer_arrays(small(image={**IMAGE, "image_size": 64})))
     with pytest.raises(UserError, match=r"positional_embedding: expected \[5, 64\] .*found \[17, 64\]"):
         small(pretrained=path)
 
 
-def test_a_tag_is_refused_and_says_what_is_accepted():
-    with pytest.raises(UserError, match="'openai'.*no such file or folder.*not downloaded by name yet"):
+def test_tag_that_needs_another_activation_is_refused():
+    with pytest.raises(UserError, match="trained as ViT-B-32-quickgelu, with QuickGELU; ViT-B-32 has GELU"):
         small(pretrained="openai")
+
+
+def test_published_weights_are_downloaded_and_checked(server, cache, tmp_path, monkeypatch):
+    source = small("ViT-B-32-quickgelu")
+    paddle.save({name: paddle.to_tensor(value) for name, value in passl_2021(source).items()}, str(tmp_path / "file"))
+    address = pretrained_of("ViT-B-32-quickgelu", "passl").source.address
+    server.files[urlsplit(address).path] = (tmp_path / "file").read_bytes()
+    monkeypatch.setenv("PASSL_MIRROR", server.address)
+    assert_same_weights(small("ViT-B/32", pretrained="passl"), source)
+    assert_same_weights(small("ViT-B/32", pretrained=address), source)
+    with pytest.raises(UserError, match="trained as ViT-B-32-quickgelu"):
+        small("ViT-B-32", pretrained=address)
 
 
 # ---------------------------------------------------------------------------------------------------- transforms
