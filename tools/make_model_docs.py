@@ -24,11 +24,17 @@ ends in `-quickgelu`. `passl models` lists the names, `passl models --long` with
 - **Parameters** in millions: the whole model, its image tower and its text tower.
 - **Input**: side of the pictures and the most tokens of a text.
 - **Activation** belongs to the weights. `ViT-B-32` and `ViT-B-32-quickgelu` differ in nothing else.
-- **Tokenizer**: [below](#tokenizers). **Pictures**: how they are prepared, [below](#pictures); published weights can say
-  otherwise.
+- **Tokenizer**: [below](#tokenizers). **Pictures**: how they are prepared, [below](#pictures);
+  [published weights](weights.md) can say otherwise.
 - **Error**: the largest absolute difference from open_clip, measured with the same random weights (moved off their
   initial values) through the converter, in float32 on the CPU: of normalised image features, of normalised text
   features, and of logits, whose scale was 14. "Two layers" means real widths and two blocks in each transformer.{versions}
+"""
+
+TOKENIZER_TEXT = """## Tokenizers
+
+The vocabulary of CLIP is part of passl. The files of the others are those that the Hugging Face hub has under the name
+in `source`; `passl.get_tokenizer` fetches them, or takes them from the `folder` it is given.
 """
 
 
@@ -58,8 +64,7 @@ def render(parity: dict) -> str:
         _table(
             ["name", "parameters", "image", "text", "input", "activation", "tokenizer", "pictures", "error"], models
         ),
-        "## Tokenizers\n\nThe vocabulary of CLIP is part of passl. The files of the others are brought along, under the\n"
-        "name that Hugging Face has them.\n",
+        TOKENIZER_TEXT,
         _table(["tokenizer", "class", "settings"], [_tokenizer_row(name) for name in TOKENIZERS]),
         "## Pictures\n",
         _table(["pictures", "mean", "deviation", "interpolation", "resizing"], [_images_row(name) for name in IMAGES]),
@@ -89,7 +94,7 @@ def _model_row(name: str, measured: dict) -> list:
 
 
 def _error(measured: dict) -> str:
-    numbers = ", ".join(f"{measured[key]:.0e}" for key in ("image", "text", "logits"))
+    numbers = ", ".join(f"{measured[key]:.1e}" for key in ("image", "text", "logits"))
     notes = [measured["layers"]] if measured["layers"] != "full" else []
     notes += [f"{measured['vocabulary']} ids"] if "vocabulary" in measured else []
     return f"{numbers} ({', '.join(notes)})" if notes else numbers

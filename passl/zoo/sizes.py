@@ -315,7 +315,7 @@ MISSING = [
     ),
     Missing(
         "EVA-CLIP",
-        "image towers with rotary positions, gated MLPs and norms inside of them",
+        "other blocks in the image tower: rotary positions, gated MLPs, norms inside attention and MLP",
         [
             *("EVA01-g-14", "EVA01-g-14-plus", "EVA02-B-16", "EVA02-E-14", "EVA02-E-14-plus"),
             *("EVA02-L-14", "EVA02-L-14-336"),
