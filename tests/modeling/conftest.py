@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -13,18 +14,30 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session")
-def reference():
-    """The module `reference.py` beside this file."""
-    spec = importlib.util.spec_from_file_location("clip_reference", HERE / "reference.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+def _beside(name: str):
+    """The module of that name beside this file, which the modules beside it can import by this name too."""
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture(scope="session")
+def reference():
+    """The module `reference.py`."""
+    return _beside("reference")
+
+
+@pytest.fixture(scope="session")
+def tower_references(reference):
+    """The module `tower_references.py`."""
+    return _beside("tower_references")
+
+
+@pytest.fixture(scope="session")
 def initial():
-    """How the reference initialises: per model its architecture and [mean, deviation, largest] of each parameter."""
+    """How the references initialise: per model its architecture, or per tower its node, and
+    [mean, deviation, largest] of each parameter."""
     return json.loads((HERE / "golden" / "initial.json").read_text())
 
 
@@ -41,6 +54,23 @@ def recorded(reference):
             "weights": {key: value.astype("float32") for key, value in reference.to_our_names(weights).items()},
             **{key: value for key, value in arrays.items() if not key.startswith("weights/") and key != "architecture"},
         }
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def recorded_tower():
+    """By kind of tower: its node, the width of the embedding, weights under our names, an input and its embeddings."""
+    with np.load(HERE / "golden" / "towers.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+
+    def load(kind: str) -> dict:
+        entry = {key: arrays[f"{kind}/{key}"] for key in ("node", "shapes", "weights", "input", "output")}
+        shapes = json.loads(str(entry["shapes"]))
+        flat = np.split(entry["weights"].astype("float32"), np.cumsum([math.prod(shape) for shape in shapes.values()]))
+        weights = {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), flat)}
+        node = json.loads(str(entry["node"]))
+        return {**entry, "weights": weights, "output_dim": node.pop("output_dim"), "node": node}
 
     return load
 

@@ -1,4 +1,5 @@
-"""Records what the reference computes for tiny models (`test_parity.py`) and how it initialises (`test_initial.py`).
+"""Records what the references compute for tiny models and towers (`test_parity.py`, `test_tower_parity.py`) and how they
+initialise (`test_initial.py`).
 
     python tests/modeling/record_parity.py
 
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import reference
 import torch
+import tower_references
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -72,6 +74,16 @@ REAL_WIDTH = {
 }
 
 
+# Towers that start from something else than those of the paper do.
+NEW_INITIAL = (
+    "layer scale image",
+    "SigLIP image (timm)",
+    "SigLIP 2 text (open_clip)",
+    "BERT, pooler",
+    "RoBERTa, mean",
+)
+
+
 def inputs(architecture: dict, seed: int) -> dict:
     """Two images, and three texts whose end marks (the highest id) stand early, twice, and last."""
     rng = np.random.default_rng(seed)
@@ -113,6 +125,28 @@ def run(model, given: dict, suffix: str = "") -> dict:
     return {f"{key}{suffix}": value.numpy() for key, value in named.items()}
 
 
+def record_towers() -> None:
+    """For every kind of tower its node, weights under our names (one after the other), an input and its embeddings."""
+    arrays = {}
+    for name in tower_references.TOWERS:
+        node, model = tower_references.build(name, tower_references.TINY, seed=0)
+        with torch.no_grad():
+            for value in model.state_dict().values():
+                if value.dtype.is_floating_point:
+                    value.copy_(value.half().float())
+        given = tower_references.inputs(node, seed=2)
+        weights = tower_references.weights(name, model)
+        entry = {
+            "node": json.dumps(node),
+            "shapes": json.dumps({key: value.shape for key, value in weights.items()}),
+            "weights": np.concatenate([value.ravel() for value in weights.values()]).astype("float16"),
+            "input": given,
+            "output": tower_references.run(name, model, given),
+        }
+        arrays.update({f"{name}/{key}": value for key, value in entry.items()})
+    np.savez_compressed(GOLDEN / "towers.npz", **arrays)
+
+
 def record_initial() -> None:
     """Mean, standard deviation and largest magnitude of every parameter of newly built models."""
     measured = {}
@@ -122,6 +156,11 @@ def record_initial() -> None:
         arrays = reference.to_our_names({key: value.detach().numpy() for key, value in model.named_parameters()})
         rows = {key: [float(f"{x:.5g}") for x in measure(value)] for key, value in arrays.items()}
         measured[name] = {"architecture": architecture, "parameters": rows}
+    for kind in NEW_INITIAL:
+        node, model = tower_references.new(kind, tower_references.WIDE, seed=0)
+        arrays = tower_references.weights(kind, model)
+        rows = {key: [float(f"{x:.5g}") for x in measure(value)] for key, value in arrays.items()}
+        measured[kind] = {"node": node, "parameters": rows}
     text = json.dumps(measured).replace('], "', '],\n"')
     (GOLDEN / "initial.json").write_text(text + "\n")
 
@@ -134,4 +173,5 @@ if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for each in TINY:
         record_parity(each)
+    record_towers()
     record_initial()

@@ -68,18 +68,30 @@ def disturb(model, seed: int) -> None:
 
 def to_our_names(arrays: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
     """OpenAI's names and layout to ours. Only for these tests; the converter for users is in `passl.checkpoint`."""
-    ours: Dict[str, np.ndarray] = {}
+    named = {}
     for name, array in arrays.items():
         if name.endswith("num_batches_tracked") or name == "attn_mask":
             continue
         is_patch_projection = name == "visual.conv1.weight" and "visual.class_embedding" in arrays
-        name = "visual.patch_embed.proj.weight" if is_patch_projection else _renamed(name)
-        if name.endswith(("in_proj_weight", "in_proj_bias")):
-            stem, kind = name.rsplit("in_proj_", 1)
-            for part, third in zip("qkv", np.split(array, 3)):
-                ours[f"{stem}{part}_proj.{kind}"] = third.T
-        elif name.endswith("_proj.weight") or name.endswith(("fc1.weight", "fc2.weight")):
-            ours[name] = array.T
+        named["visual.patch_embed.proj.weight" if is_patch_projection else _renamed(name)] = array
+    return to_our_layout(named)
+
+
+def to_our_layout(named: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    """PyTorch's layout to ours: matrices that were fused are split, linear weights become [in, out].
+
+    So do the arrays whose name ends in ".T", which it loses.
+    """
+    ours: Dict[str, np.ndarray] = {}
+    for name, array in named.items():
+        fused = next((word for word in ("in_proj_", "kv_proj_") if word in name), None)
+        if fused is not None:
+            stem, kind = name.rsplit(fused, 1)
+            letters = "qkv" if fused == "in_proj_" else "kv"
+            for letter, part in zip(letters, np.split(array, len(letters))):
+                ours[f"{stem}{letter}_proj.{kind}"] = part.T
+        elif name.endswith(("_proj.weight", "fc1.weight", "fc2.weight", ".T")):
+            ours[name[:-2] if name.endswith(".T") else name] = array.T
         else:
             ours[name] = array
     return {name: np.ascontiguousarray(array) if array.ndim else array for name, array in ours.items()}
@@ -95,6 +107,8 @@ _PARTS = {
     "ln_2": "norm2",
     "mlp.c_fc": "mlp.fc1",
     "mlp.c_proj": "mlp.fc2",
+    "ls_1": "scale1",
+    "ls_2": "scale2",
     "downsample.0": "downsample.conv",
     "downsample.1": "downsample.bn",
     "running_mean": "_mean",

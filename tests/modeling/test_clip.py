@@ -173,7 +173,7 @@ def test_image_heads_are_64_wide_unless_said():
     "change, message",
     [
         ({"vision_patch_size": None}, "needs vision_patch_size"),
-        ({"vision_patch_size": 7}, "32 pixels cannot be cut into squares of 7"),
+        ({"vision_patch_size": 33}, "32 pixels cannot be cut into squares of 33"),
         ({"transformer_heads": 5}, "transformer_width 32 is not a multiple of transformer_heads 5"),
         ({"embed_dim": 0}, "embed_dim is 0"),
         ({"vision_layers": -1}, "vision_layers is -1"),

@@ -20,4 +20,4 @@ class Pooler(Linear):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """[B, L, D] -> [B, D]"""
-        return super().forward(x[:, 0]).tanh()
+        return Linear.forward(self, x[:, 0]).tanh()  # not super(), which Paddle 2.6 cannot make a static graph of
