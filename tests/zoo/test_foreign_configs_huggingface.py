@@ -10,7 +10,7 @@ import pytest
 from passl.modeling.architectures import architecture_from_spec
 from passl.utils.errors import UserError
 from passl.zoo.foreign_configs import huggingface_files, node_from_huggingface
-from passl.zoo.foreign_configs.huggingface import tokenizer_from_huggingface
+from passl.zoo.foreign_configs.huggingface import default_tokenizer
 from passl.zoo.reading import spec_of
 
 CONFIGS = json.loads((Path(__file__).parent / "files" / "huggingface_configs.json").read_text(encoding="utf-8"))
@@ -229,24 +229,15 @@ def test_a_resnet_and_a_bias_of_clip_s_logits_are_refused():
 
 
 @pytest.mark.parametrize(
-    "config, settings, vocab_size, name, clean",
+    "model_type, vocab_size, name, clean",
     [
-        ({"model_type": "clip"}, {}, 49408, "ClipTokenizer", None),
-        ({"model_type": "clip"}, {"tokenizer_class": "CLIPTokenizerFast"}, 49408, "ClipTokenizer", None),
-        ({"model_type": "clip"}, {"tokenizer_class": "BertTokenizer"}, 49408, "FileTokenizer", "none"),
-        ({"model_type": "clip"}, {}, 30522, "FileTokenizer", "none"),
-        ({"model_type": "siglip"}, {}, 32000, "FileTokenizer", "siglip"),
-        ({"model_type": "siglip"}, {}, 256000, "FileTokenizer", "siglip2"),
-        ({"model_type": "siglip"}, {"tokenizer_class": "GemmaTokenizer"}, 256000, "FileTokenizer", "siglip2"),
-        (
-            {"model_type": "vision-text-dual-encoder"},
-            {"tokenizer_class": "BertTokenizer"},
-            30522,
-            "FileTokenizer",
-            "none",
-        ),
+        ("clip", 49408, "ClipTokenizer", None),
+        ("clip", 30522, "FileTokenizer", "none"),
+        ("siglip", 32000, "FileTokenizer", "siglip"),
+        ("siglip", 256000, "FileTokenizer", "siglip2"),
+        ("vision-text-dual-encoder", 30522, "FileTokenizer", "none"),
     ],
 )
-def test_the_tokenizer_follows_from_the_files_beside_the_config(config, settings, vocab_size, name, clean):
-    found = tokenizer_from_huggingface(config, settings, {"context_length": 9, "vocab_size": vocab_size})
+def test_without_files_the_tokenizer_is_the_usual_one(model_type, vocab_size, name, clean):
+    found = default_tokenizer({"model_type": model_type}, {"context_length": 9, "vocab_size": vocab_size})
     assert (found["name"], found["context_length"], found.get("clean")) == (name, 9, clean)

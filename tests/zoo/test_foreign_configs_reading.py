@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from passl.modeling.architectures import architecture_from_spec
+from passl.tokenizers import ClipTokenizer, FileTokenizer
 from passl.utils.errors import UserError
 from passl.zoo.foreign_configs import huggingface_files, open_clip_files, paddlemix_files, read_foreign_spec
 from passl.zoo.reading import spec_of
@@ -101,6 +102,18 @@ def test_the_tokenizer_s_limit_is_the_length_of_bert_s_texts(tmp_path, limit, le
     write(tmp_path, config__json=HUGGINGFACE["ViT and BERT"], tokenizer_config__json={"model_max_length": limit})
     spec, _ = read_foreign_spec(tmp_path)
     assert spec["architecture"]["text"]["context_length"] == spec["tokenizer"]["context_length"] == length
+
+
+def test_a_tokenizer_beside_the_config_says_what_it_is(tmp_path):
+    write(
+        tmp_path, config__json=HUGGINGFACE["ViT and BERT"], tokenizer_config__json={"tokenizer_class": "BertTokenizer"}
+    )
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    tokenizer = read_foreign_spec(tmp_path)[0]["tokenizer"]
+    assert tokenizer == FileTokenizer(clean="none", context_length=12).spec
+    ClipTokenizer(context_length=12).save_huggingface(tmp_path)
+    (tmp_path / "vocab.txt").unlink()
+    assert read_foreign_spec(tmp_path)[0]["tokenizer"]["name"] == "ClipTokenizer"
 
 
 def test_a_folder_without_such_a_config_gives_none(tmp_path):

@@ -147,27 +147,22 @@ def processor_kind(config: Mapping[str, Any]) -> str:
     return "ViT" if isinstance(vision, Mapping) and vision.get("model_type") == "vit" else "CLIP"
 
 
-def tokenizer_from_huggingface(
-    config: Mapping[str, Any], settings: Mapping[str, Any], text: Mapping[str, Any]
-) -> Dict[str, Any]:
-    """The specification of the tokenizer beside a config.json.
+def default_tokenizer(config: Mapping[str, Any], text: Mapping[str, Any]) -> Dict[str, Any]:
+    """The specification of the tokenizer that a model usually has, for a config without a tokenizer's files beside it.
 
     Args:
         config: the content of config.json.
-        settings: the content of tokenizer_config.json; empty if there is none.
         text: the node of the text tower.
     """
-    length, named = text["context_length"], str(settings.get("tokenizer_class") or "").replace("Fast", "")
-    if text["vocab_size"] == _CLIP_TEXT["vocab_size"] and named in ("", "CLIPTokenizer"):
+    length, vocab_size = text["context_length"], text["vocab_size"]
+    if vocab_size == _CLIP_TEXT["vocab_size"]:
         return {"name": "ClipTokenizer", "context_length": length}
-    has_siglip = str(config["model_type"]).startswith("siglip")
-    usual = ("Siglip2Tokenizer" if text["vocab_size"] == _GEMMA_VOCABULARY else "SiglipTokenizer") if has_siglip else ""
-    # The files of other tokenizers say themselves how a text is cleaned.
-    clean = {"SiglipTokenizer": "siglip", "Siglip2Tokenizer": "siglip2", "GemmaTokenizer": "siglip2"}
+    is_siglip = str(config["model_type"]).startswith("siglip")
+    clean = "siglip2" if vocab_size == _GEMMA_VOCABULARY else "siglip"
     return {
         "name": "FileTokenizer",
         "context_length": length,
-        "clean": clean.get(named or usual, "none"),
+        "clean": clean if is_siglip else "none",
         "strip_sep": False,
         "pad_token": None,
         "source": None,

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+from passl.tokenizers import tokenizer_spec_from_huggingface
+from passl.tokenizers.files import VOCABULARIES
 from passl.utils.constants import OPENAI_MEAN, OPENAI_STD
 from passl.utils.errors import UserError
 from passl.utils.files import PathLike
@@ -88,18 +90,21 @@ def _family_of(config: Mapping[str, Any], file: Path, expected: Optional[str]) -
 
 
 def _read_huggingface(config: Mapping[str, Any], file: Path) -> Dict[str, Any]:
-    settings = _beside(file, TOKENIZER_FILE) or {}
-    limit = settings.get("model_max_length")
+    limit = (_beside(file, TOKENIZER_FILE) or {}).get("model_max_length")
     is_limit = isinstance(limit, int) and not isinstance(limit, bool) and 1 < limit < _NO_LIMIT
     node = huggingface.node_from_huggingface(config, str(file), limit if is_limit else None)
-    tokenizer = None
-    if node["text"] is not None:
-        tokenizer = huggingface.tokenizer_from_huggingface(config, settings, node["text"])
     return {
         "architecture": node,
         "preprocessing": _huggingface_images(file, huggingface.processor_kind(config), node),
-        "tokenizer": tokenizer,
+        "tokenizer": None if node["text"] is None else _huggingface_tokenizer(config, file, node["text"]),
     }
+
+
+def _huggingface_tokenizer(config: Mapping[str, Any], file: Path, text: Mapping[str, Any]) -> Dict[str, Any]:
+    names = {name for vocabulary in VOCABULARIES for name in vocabulary.files}
+    if any(file.with_name(name).is_file() for name in names):
+        return tokenizer_spec_from_huggingface(file.parent, text["context_length"])
+    return huggingface.default_tokenizer(config, text)
 
 
 def _huggingface_images(file: Path, kind: str, node: Mapping[str, Any]) -> Dict[str, Any]:
