@@ -4,13 +4,14 @@ Attention has separate matrices for queries, keys and values (but in SigLIP's po
 torch has it); linear weights, the projections included, are [out, in]. A class with one tower has the names of that
 tower in the class with both. SigLIP's temperature and bias are [1], CLIP's temperature is a single number.
 
-Files are written with the names that transformers 5.23 and 4.x both read, wherever there are such. Read as well:
+Files are written with names that transformers 5.23 and 4.x both read, but for a tower of CLIP's in
+`VisionTextDualEncoderModel`, which is written as 5.x saves it. Read as well:
   * towers saved alone by 5.x, whose names have lost `vision_model.` or `text_model.`;
   * `VisionTextDualEncoderModel` with a tower of CLIP's as 4.x saves it, below `vision_model.vision_model.` or
     `text_model.text_model.`;
   * the names that ViT's layers have in the memory of 5.x (`layers.0.attention.q_proj`); its files keep those of 4.x.
 
-Source: names and shapes that transformers 5.23 saves and loads for small configurations of every class.
+Source: names and shapes that transformers 5.23 and 4.49 save and load for small configurations of every class.
 """
 
 from typing import Optional

@@ -22,10 +22,16 @@ _UNSUPPORTED = (
         r"visual\.(cls_token$|(trunk\.)?(rope\.|blocks\.\d+\.(attn\.q_bias$|mlp\.fc1_g\.)))|visual\.blocks\.\d+\.mlp\.w\d\.",
         "EVA-CLIP",
     ),
-    (r"visual\.trunk\.cls_token$", "PE or another model whose image tower is timm's and has a class token"),
     (r"visual\.trunk\.stages\.\d+\.blocks\.\d+\.conv_dw\.", "a model with a ConvNeXt"),
-    (r"visual\.trunk\.(stem\.|stages\.)|image_encoder\.model\.", "MobileCLIP or another convolutional network"),
+    (
+        r"visual\.trunk\.(stem\.|stages\.|patch_embed\.backbone\.\d)|image_encoder\.model\.",
+        "MobileCLIP or another model with convolutions",
+    ),
     (r"visual\.trunk\.patch_embed\.backbone\.", "ViTamin"),
+    (
+        r"visual\.trunk\.(cls_token$|norm_pre\.)",
+        "PE, MobileCLIP2-L or another model with such an image tower of timm's",
+    ),
     (r"visual\.trunk\.layers\.", "a model with a Swin transformer"),
     (r"visual\.(head\.|trunk\.(fc_norm|conv1|layer\d)\.)", "a model with another image tower of timm's"),
     (r"(text\.transformer|text_model\.encoder)\.block\.\d+\.", "a model with mT5's text tower"),
