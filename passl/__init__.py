@@ -11,11 +11,18 @@ from passl.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from passl.inference import Predictor
-    from passl.zoo import create_model, create_model_and_transforms, get_tokenizer, list_models
+    from passl.zoo import create_model, create_model_and_transforms, get_tokenizer, list_models, list_pretrained
 
 __version__ = "0.1.0"
 
-__all__ = ["Predictor", "create_model", "create_model_and_transforms", "get_tokenizer", "list_models"]
+__all__ = [
+    "Predictor",
+    "create_model",
+    "create_model_and_transforms",
+    "get_tokenizer",
+    "list_models",
+    "list_pretrained",
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -25,5 +32,6 @@ __getattr__, __dir__ = lazy_names(
         "create_model_and_transforms": "passl.zoo.factory",
         "get_tokenizer": "passl.zoo.tokenizers",
         "list_models": "passl.zoo.names",
+        "list_pretrained": "passl.zoo.pretrained",
     },
 )

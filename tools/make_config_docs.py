@@ -26,6 +26,8 @@ def main() -> int:
         [
             registry.MODELS,
             registry.ARCHITECTURES,
+            registry.BACKBONES,
+            registry.TOKENIZERS,
             registry.HEADS,
             registry.DATASETS,
             registry.TRANSFORMS,

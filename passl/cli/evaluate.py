@@ -12,9 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_config_arguments(parser)
     train.add_process_arguments(parser)
     parser.add_argument(
-        "--load", required=True, metavar="WEIGHTS", help="a .pdparams or .safetensors file, or a folder"
+        "--load", required=True, metavar="WEIGHTS", help="a file or a folder of any toolkit, or an address"
     )
-    parser.add_argument("--partial", action="store_true", help="take over what fits of --load, and print what does not")
+    train.add_loading_arguments(parser)
     parser.set_defaults(evaluate_only=True, resume=None, allow_config_change=False, dry_run=False)
 
 

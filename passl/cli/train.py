@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     add_process_arguments(parser)
     parser.add_argument(
-        "--load", metavar="WEIGHTS", help="start from these weights: a .pdparams or .safetensors file, or a folder"
+        "--load", metavar="WEIGHTS", help="start from these weights: a file or a folder of any toolkit, or an address"
     )
-    parser.add_argument("--partial", action="store_true", help="take over what fits of --load, and print what does not")
+    add_loading_arguments(parser)
     parser.add_argument(
         "--resume", metavar="auto|PATH", help="continue from the newest state of the run folder, or from this one"
     )
@@ -47,6 +47,16 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output-dir", metavar="DIR", help="the run folder")
     parser.add_argument("--print-config", action="store_true", help="print the whole config with all defaults, and end")
+
+
+def add_loading_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command that has --load."""
+    parser.add_argument("--partial", action="store_true", help="take over what fits of --load, and print what does not")
+    parser.add_argument(
+        "--resize-positions",
+        action="store_true",
+        help="resample the tables of positions of --load for the config's image size and context length",
+    )
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,8 +101,9 @@ def _check_combinations(arguments: argparse.Namespace) -> None:
     for name in ("num_gpus", "num_procs"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; it is at least 1")
-    if arguments.partial and arguments.load is None:
-        raise UserError("--partial goes with --load WEIGHTS")
+    for name in ("partial", "resize_positions"):
+        if getattr(arguments, name) and arguments.load is None:
+            raise UserError(f"--{name.replace('_', '-')} goes with --load WEIGHTS")
     if arguments.allow_config_change and arguments.resume is None:
         raise UserError("--allow-config-change goes with --resume")
     if arguments.evaluate_only and (arguments.resume is not None or arguments.dry_run):
@@ -130,7 +141,8 @@ def register_everything() -> None:
     import passl.datasets.preprocess.transforms
     import passl.evaluation.zero_shot
     import passl.modeling.architectures
-    import passl.optim  # noqa: F401
+    import passl.optim
+    import passl.tokenizers  # noqa: F401
 
 
 def check_gpus(wanted: int, config_path: str) -> None:
@@ -168,9 +180,15 @@ def _train(arguments: argparse.Namespace, config) -> int:
     if arguments.evaluate_only:
         if arguments.output_dir is None:
             folder = folder / "evaluation"  # the run's own results stay
-        results = evaluate_only(config, folder, arguments.load, arguments.partial)
+        results = evaluate_only(config, folder, arguments.load, arguments.partial, arguments.resize_positions)
     else:
-        options = RunOptions(arguments.load, arguments.partial, arguments.resume, arguments.allow_config_change)
+        options = RunOptions(
+            load=arguments.load,
+            partial=arguments.partial,
+            resize_positions=arguments.resize_positions,
+            resume=arguments.resume,
+            allow_config_change=arguments.allow_config_change,
+        )
         trainer = Trainer(config, folder, options)
         if arguments.dry_run:
             trainer.dry_run()

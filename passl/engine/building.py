@@ -17,7 +17,9 @@ def choose_device(device: str) -> None:
     paddle.set_device("cpu" if device == "cpu" else f"gpu:{os.environ.get('FLAGS_selected_gpus', '0').split(',')[0]}")
 
 
-def build_model(node: dict, seed: int, weights: Optional[str] = None, partial: bool = False) -> paddle.nn.Layer:
+def build_model(
+    node: dict, seed: int, weights: Optional[str] = None, partial: bool = False, resize_positions: bool = False
+) -> paddle.nn.Layer:
     """The architecture of `node`, initialised from `seed` or loaded from `weights`.
 
     Raises:
@@ -26,5 +28,5 @@ def build_model(node: dict, seed: int, weights: Optional[str] = None, partial: b
     seed_everything(seed)
     model = MODELS.build(node)
     if weights is not None:
-        load_pretrained(model.model, weights, partial=partial)
+        load_pretrained(model.model, weights, partial=partial, resize_positions=resize_positions)
     return model

@@ -13,7 +13,13 @@ from passl.engine.run_folder import RunFolder
 from passl.utils.errors import UserError
 
 
-def evaluate_only(config: RunConfig, output_dir: Path, weights: Optional[str], partial: bool = False) -> Dict[str, Any]:
+def evaluate_only(
+    config: RunConfig,
+    output_dir: Path,
+    weights: Optional[str],
+    partial: bool = False,
+    resize_positions: bool = False,
+) -> Dict[str, Any]:
     """Runs every evaluator of `config` once and writes `results.json` and the confusion pictures to `output_dir`.
 
     Returns:
@@ -31,7 +37,7 @@ def evaluate_only(config: RunConfig, output_dir: Path, weights: Optional[str], p
     choose_device(config.device)
     expected = config.expect and config.expect.metric
     evaluations = Evaluations(config.evaluate, config.data.eval, steps_per_epoch=1, expected=expected)
-    model = build_model(config.model, config.seed, weights, partial)
+    model = build_model(config.model, config.seed, weights, partial, resize_positions)
     folder = RunFolder(output_dir, resume=False) if distributed.rank() == 0 else None
     try:
         evaluations.run_all(model.model, folder)

@@ -45,14 +45,16 @@ class RunOptions:
     """What the command line says beside the config.
 
     Attributes:
-        load: weights to start from (a file or folder).
+        load: weights to start from (a file, a folder or an address).
         partial: take over what fits of `load`, and print a table.
+        resize_positions: resample the positions of `load` for the model's image size and context length.
         resume: None, "auto" (the newest state of the run folder, if it has any) or a state's folder.
         allow_config_change: continue although the config differs from the run's.
     """
 
     load: Optional[str] = None
     partial: bool = False
+    resize_positions: bool = False
     resume: Optional[str] = None
     allow_config_change: bool = False
 
@@ -132,7 +134,10 @@ class Trainer:
             self.log.info("note: %s", note)
 
     def _build_model(self) -> None:
-        self.model = build_model(self.config.model, self.config.seed, self.options.load, self.options.partial)
+        options = self.options
+        self.model = build_model(
+            self.config.model, self.config.seed, options.load, options.partial, options.resize_positions
+        )
         self.model.train()
         if self.config.accumulate > 1 and not self.model.row_independent_loss:
             raise UserError(

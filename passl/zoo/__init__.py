@@ -10,6 +10,7 @@ from passl.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from passl.zoo.factory import create_model, create_model_and_transforms, load_pretrained
     from passl.zoo.names import architecture_of, list_models
+    from passl.zoo.pretrained import list_pretrained
     from passl.zoo.tokenizers import get_tokenizer
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "create_model_and_transforms",
     "get_tokenizer",
     "list_models",
+    "list_pretrained",
     "load_pretrained",
 ]
 
@@ -29,6 +31,7 @@ __getattr__, __dir__ = lazy_names(
         "create_model_and_transforms": "passl.zoo.factory",
         "get_tokenizer": "passl.zoo.tokenizers",
         "list_models": "passl.zoo.names",
+        "list_pretrained": "passl.zoo.pretrained",
         "load_pretrained": "passl.zoo.factory",
     },
 )

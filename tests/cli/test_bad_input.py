@@ -117,6 +117,7 @@ def test_more_gpus_than_there_are_offers_the_cpu(train):
         (("--num-procs", "2"), "goes with --device cpu"),
         (("--device", "cpu", "--num-procs", "0"), "at least 1"),
         (("--partial",), "goes with --load"),
+        (("--resize-positions",), "goes with --load"),
         (("--allow-config-change",), "goes with --resume"),
         (("--evaluate-only",), "give --load"),
         (("-o", "precision=bfloat16"), "needs a GPU"),

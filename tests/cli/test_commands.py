@@ -233,6 +233,16 @@ def test_partial_takes_what_fits_and_prints_a_table_of_the_rest(measured, tmp_pa
     assert result["measured"]["weights_sha256"] != measured.hash
 
 
+def test_positions_of_another_image_size_are_resampled_when_asked(measured, tmp_path):
+    arrays = layer_arrays(measured.network)
+    arrays["visual.positional_embedding"] = np.zeros([1 + 9, arrays["visual.class_embedding"].shape[0]], "float32")
+    write_weights(tmp_path / "weights.safetensors", arrays)
+    _, errors = measured.measure(tmp_path / "weights.safetensors", expected=1)
+    assert "only the tables of positions differ" in errors and "--resize-positions" in errors
+    result, errors = measured.measure(tmp_path / "weights.safetensors", "--resize-positions")
+    assert "resampled visual.positional_embedding: 3 x 3 to 2 x 2 squares" in errors and result is not None
+
+
 def test_eval_and_evaluate_only_give_the_same_numbers(measured, tmp_path):
     write_weights(tmp_path / "weights.safetensors", layer_arrays(measured.network))
     one, _ = measured.measure(tmp_path / "weights.safetensors")

@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 import passl
-from passl.checkpoint import layer_arrays, to_family, write_weights
+from passl.checkpoint import from_family, layer_arrays, read_weights, to_family, write_weights
 from passl.cli.main import _parser, main
 from passl.cli.train import read_config, register_everything
 from passl.config import build, load_config
@@ -25,7 +25,10 @@ from passl.datasets.sections import LoaderConfig
 from passl.utils import registry
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/finetune.md", "docs/runs.md", "docs/data.md")}
+PAGES = {
+    name: (ROOT / name).read_text()
+    for name in ("README.md", "docs/finetune.md", "docs/runs.md", "docs/data.md", "docs/convert.md")
+}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 
@@ -49,7 +52,7 @@ def commands(page):
 
 COMMANDS = [pytest.param(words, id=f"{page}-{' '.join(words)}") for page in PAGES for words in commands(page)]
 GPU_COMMANDS = [case for case in COMMANDS if "configs/clip/vit-b-32" in " ".join(case.values[0])]
-PASSL = {"tools/train.py": "train", "tools/eval.py": "eval"}
+PASSL = {"tools/train.py": "train", "tools/eval.py": "eval", "tools/convert.py": "convert"}
 
 
 def passl_arguments(words):
@@ -101,7 +104,7 @@ def test_command_of_the_pages_is_one_that_exists(words, clone):
     else:
         command, arguments = passl_arguments(words)
         parsed = _parser(command).parse_args(arguments)
-        if command is not None:
+        if command in ("train", "eval"):
             config = read_config(parsed)  # checks every key of the config and of the overrides
             assert config.device == ("cpu" if "cpu" in words or "digits" in parsed.config else "gpu")
 
@@ -328,3 +331,39 @@ def test_page_of_config_keys_shows_an_override_that_works(clone):
     arguments = argparse.Namespace(config="configs/quick/digits.yaml", override=shown, device=None, num_gpus=None)
     config = read_config(arguments)
     assert config.optimizer["lr"] == 1e-4 and config.evaluate[0]["every_epochs"] == 2
+
+
+# ---------------------------------------------------------------------------------------------------- converting
+
+
+def test_conversions_of_the_page_give_the_same_weights_in_every_form(clone, capfd):
+    """The first command's source stands for OpenAI's archive: a file of theirs that says it is one."""
+    tower = {"width": 64, "num_layers": 1, "num_heads": 1}
+    image = {"image_size": 32, "patch_size": 16, **tower}
+    source = passl.create_model("ViT-B-32-quickgelu", embed_dim=16, image=image, text={"context_length": 8, **tower})
+    numbers = {"input_resolution": 32, "context_length": 8, "vocab_size": 49408}
+    arrays = {name: value.astype("float16") for name, value in to_family(layer_arrays(source), "openai").items()}
+    arrays.update({name: np.asarray(number) for name, number in numbers.items()})
+    write_weights("openai.safetensors", arrays)
+    os.rename("openai.safetensors", "ViT-B-32.safetensors")
+    first, *others = [
+        words for words in commands("docs/convert.md") if words[:2] == ["passl", "convert"] and words[2] != "SOURCE"
+    ]
+    assert run_here([*first[:2], "ViT-B-32.safetensors", *first[3:]]) == 0
+    for words in others:
+        assert run_here(words) == 0
+    assert "verified" in capfd.readouterr().out
+    wanted = read_weights(first[3])
+    assert {array.dtype.name for array in wanted.values()} == {"float16"}
+    for words in others:
+        found = from_family(read_weights(words[3])).arrays
+        assert all(np.array_equal(found[name], array) for name, array in wanted.items()), words
+
+
+def test_python_of_the_page_on_conversion_makes_a_larger_model(clone):
+    write_passl_weights("ViT-B-32-quickgelu")
+    os.rename("ViT-B-32.pdparams", "vit-b-32.pdparams")
+    (source,) = blocks("docs/convert.md", "python")
+    names = {}
+    exec(source, names)
+    assert names["model"].spec["architecture"]["image"]["image_size"] == 288
