@@ -3,12 +3,17 @@
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from passl.checkpoint import read_metadata, read_weights, save_model_folder, weights_hash, write_weights
+from passl.checkpoint import dtypes, read_metadata, read_weights, save_model_folder, weights_hash, write_weights
 from passl.utils.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from torch_files import weights_archive
 
 ARRAYS = {"a": np.arange(3, dtype="float32"), "b": np.array(1, "int64")}
 
@@ -59,6 +64,51 @@ def test_folder_with_the_config_of_another_toolkit_reads_as_weights_alone(tmp_pa
     write_weights(tmp_path / "model.safetensors", ARRAYS)
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     assert set(read_weights(tmp_path)) == {"a", "b"}
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "open_clip_pytorch_model.bin"])
+def test_folder_of_another_toolkit_with_a_file_of_pytorch_reads(tmp_path, name):
+    (tmp_path / name).write_bytes(weights_archive({"a": ARRAYS["a"]}))
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    assert weights_hash(read_weights(tmp_path)) == weights_hash({"a": ARRAYS["a"]})
+    assert read_metadata(tmp_path) == {"container": "torch"}
+
+
+@pytest.mark.parametrize("name", ["open_clip_model.safetensors", "model_state.pdparams"])
+def test_folder_of_another_toolkit_reads(tmp_path, name):
+    write_weights(tmp_path / name, ARRAYS)
+    assert weights_hash(read_weights(tmp_path)) == weights_hash(ARRAYS)
+
+
+def test_safetensors_come_before_the_same_weights_for_pytorch(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(weights_archive({"other": ARRAYS["a"]}))
+    write_weights(tmp_path / "model.safetensors", ARRAYS)
+    assert set(read_weights(tmp_path)) == set(ARRAYS)
+
+
+def test_mapped_arrays_survive_writing_over_their_own_file(tmp_path):
+    write_weights(tmp_path / "a.safetensors", {"a": np.arange(5000.0)})
+    found = read_weights(tmp_path / "a.safetensors")
+    assert not found["a"].flags.owndata and not found["a"].flags.writeable
+    write_weights(tmp_path / "a.safetensors", {"a": found["a"] + 1})
+    assert found["a"][1] == 1 and read_weights(tmp_path / "a.safetensors")["a"][1] == 2
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pdparams"])
+def test_views_are_written_by_value_in_parts(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(dtypes, "_PART", 64)
+    numbers = np.arange(2 * 3 * 35, dtype="float32").reshape(2, 3, 35)
+    views = {
+        "transposed": numbers[0].T,
+        "turned": numbers.transpose(2, 0, 1),
+        "reversed": numbers[:, ::-1],
+        "every second": np.arange(300, dtype="int64")[::2],
+        "expanded": np.broadcast_to(np.float16(3), (7, 11)),
+        "big-endian": np.arange(300, dtype=">f8")[::3],
+    }
+    write_weights(tmp_path / f"a{suffix}", views)
+    found = read_weights(tmp_path / f"a{suffix}")
+    assert weights_hash(found) == weights_hash({name: np.array(array) for name, array in views.items()})
 
 
 def test_missing_file_names_the_nearest_in_the_folder(tmp_path):
