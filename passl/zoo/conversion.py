@@ -13,14 +13,15 @@ from typing import Any, Callable, Dict, Mapping, Optional
 
 import numpy as np
 
-from passl.checkpoint import save_model_folder, to_family, write_weights
+from passl.checkpoint import implied_activation, save_model_folder, to_family, write_weights
 from passl.checkpoint.folders import _check_replaceable as check_replaceable
 from passl.tokenizers import ClipTokenizer, Tokenizer, build_tokenizer
 from passl.utils.errors import UserError
 from passl.utils.files import PathLike, atomic_folder, atomic_path, write_json
 from passl.utils.registry import nearest
 from passl.zoo.foreign_configs import huggingface_files, open_clip_files, paddlemix_files
-from passl.zoo.reading import Checkpoint, identify, read_checkpoint
+from passl.zoo.reading import Checkpoint, differing, identify, read_checkpoint, spec_of
+from passl.zoo.recognition import openai_architecture
 from passl.zoo.verification import Agreement, compare
 
 Arrays = Mapping[str, np.ndarray]
@@ -96,6 +97,7 @@ def convert(
     _check_free(target, is_file, force)
     checkpoint = read_checkpoint(source, from_family)
     spec, said_by = identify(checkpoint, model)
+    _check_can_be_said(checkpoint, spec, to)
     files = None if is_file else _tokenizer_of(checkpoint, spec, tokenizer)
     agreement = None
     with atomic_path(target) if is_file else atomic_folder(target) as unfinished:
@@ -142,6 +144,20 @@ def _check_free(target: Path, is_file: bool, force: bool) -> None:
         raise UserError(f"{target}: a {kinds[0]} is to be written there, and it is a {kinds[1]}; give another name")
     if not force:
         raise UserError(f"{target} is there already; give another name, or --force to replace it")
+
+
+def _check_can_be_said(checkpoint: Checkpoint, spec: Spec, to: str) -> None:
+    """Raises `UserError` if who reads the layout would take the model for another one, because it implies the rest."""
+    if implied_activation(to) is None:
+        return
+    implied = spec_of(openai_architecture(checkpoint.shapes))
+    differences = list(differing(spec, implied, ("architecture",)))
+    if differences:
+        raise UserError(
+            f"the layout {to} holds no settings: whoever reads it takes QuickGELU and heads of width 64, and this model has "
+            + ", ".join(f"{key}: {ours!r} (not {theirs!r})" for key, ours, theirs in differences)
+            + ". Choose another layout, such as --to open_clip or --to huggingface"
+        )
 
 
 def _tokenizer_of(checkpoint: Checkpoint, spec: Spec, folder: Optional[PathLike]) -> Optional[Tokenizer]:

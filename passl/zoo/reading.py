@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Collection, Dict, Iterator, Mapping, Optional, Set, Tuple
+from typing import Annotated, Any, Collection, Dict, Iterator, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import paddle
@@ -148,7 +148,7 @@ def refuse_differences(
         what: has this specification; for messages.
         besides: keys that may differ.
     """
-    differences = [entry for entry in _differences(checkpoint.spec or {}, spec) if entry[0] not in besides]
+    differences = [entry for entry in differing(checkpoint.spec or {}, spec) if entry[0] not in besides]
     if differences:
         raise UserError(
             f"{checkpoint.path} belongs to a model that computes something else than {what} "
@@ -204,9 +204,11 @@ def _said(shape: Optional[Tuple[int, ...]]) -> str:
     return "missing" if shape is None else str(list(shape))
 
 
-def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[Tuple[str, Any, Any]]:
-    """What differs in architecture and preprocessing, key by key, but for what weights start from."""
-    for section in ("architecture", "preprocessing"):
+def differing(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], sections: Sequence[str] = ("architecture", "preprocessing")
+) -> Iterator[Tuple[str, Any, Any]]:
+    """What differs between two specifications, key by key, but for what weights start from."""
+    for section in sections:
         for key, value in _flat(theirs.get(section, {})).items():
             other = _flat(ours[section]).get(key)
             if value != other and key not in _INITIAL:

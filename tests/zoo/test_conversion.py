@@ -283,6 +283,18 @@ def test_model_that_the_family_cannot_hold_is_refused(tmp_path, capsys):
     assert all_names(tmp_path) == {"clipa.safetensors"}
 
 
+@pytest.mark.parametrize("family", ["openai", "passl-2021"])
+def test_layout_that_implies_other_settings_is_refused(tmp_path, capsys, family):
+    ending = {"openai": "safetensors", "passl-2021": "pdparams"}[family]
+    passl.create_model("ViT-B-32", **SMALL).save_pretrained(tmp_path / "gelu")
+    said = refused(capsys, tmp_path / "gelu", tmp_path / f"theirs.{ending}", "--to", family)
+    assert "architecture.image.activation: 'gelu' (not 'quick_gelu')" in said
+    heads = {**SMALL, "text": {**SMALL["text"], "num_heads": 2}}
+    passl.create_model("ViT-B-32-quickgelu", **heads).save_pretrained(tmp_path / "heads")
+    said = refused(capsys, tmp_path / "heads", tmp_path / f"theirs.{ending}", "--to", family)
+    assert "architecture.text.num_heads: 2 (not 1)" in said
+
+
 def test_missing_source_is_refused(tmp_path, capsys):
     assert "there is no weight file" in refused(capsys, tmp_path / "none.pt", tmp_path / "ours")
 
