@@ -285,6 +285,7 @@ def shapes_of(node: Mapping[str, Any], with_statistics: bool = True) -> Dict[str
         with_statistics: also the running means and variances of batch norms, which are no parameters.
 
     Example:
+        >>> import math
         >>> from passl.zoo import architecture_of
         >>> shapes = shapes_of(architecture_of("ViT-B-32"), with_statistics=False)
         >>> sum(math.prod(shape) for shape in shapes.values())

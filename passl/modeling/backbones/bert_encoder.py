@@ -33,6 +33,7 @@ from passl.modeling.layers import (
     Pooler,
     PostNormBlock,
     Transformer,
+    at_least_float32,
     constant,
     gelu,
     known_mlp_width,
@@ -148,9 +149,10 @@ class BertEncoder(nn.Layer):
             return self.pooler(x)
         if self.pool == "token":
             return x[:, 0]
-        weights = is_token.astype(x.dtype).unsqueeze(-1)  # [B, L, 1]
+        wide = at_least_float32(x)  # half precision does not count up to 512
+        weights = is_token.astype(wide.dtype).unsqueeze(-1)  # [B, L, 1]
         # A row of padding alone has the mean 0.
-        return (x * weights).sum(axis=1) / weights.sum(axis=1).clip(min=1)
+        return ((wide * weights).sum(axis=1) / weights.sum(axis=1).clip(min=1)).astype(x.dtype)
 
 
 def _check_positions(context_length: int, num_positions: int, position_offset: int) -> None:

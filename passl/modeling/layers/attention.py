@@ -37,7 +37,9 @@ def attend(
         [B, Lq, H, K]
     """
     if has_fused_attention(query):
-        mask = None if key_mask is None else padding_mask(key_mask, query.dtype)
+        mask = None
+        if key_mask is not None:
+            mask = padding_mask(key_mask, query.dtype).expand([-1, -1, query.shape[1], -1])  # [B, 1, Lq, L]
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=is_causal)
     scale = query.shape[-1] ** -0.5
     query = (scale * query).transpose([0, 2, 1, 3])  # [B, H, Lq, K]
