@@ -1,12 +1,19 @@
 """Strict loading: nothing is assigned unless everything fits, and the message says what does not."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import paddle
 import pytest
 
-from passl.checkpoint import layer_arrays, load_into, weights_hash
+from passl.checkpoint import layer_arrays, load_into, read_weights, weights_hash, write_weights
 from passl.checkpoint.dtypes import round_to_bfloat16, widen_bfloat16
 from passl.utils.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from torch_files import weights_archive
 
 
 class Model(paddle.nn.Layer):
@@ -33,6 +40,24 @@ def refusal(model, arrays, **options):
         load_into(model, arrays, **options)
     assert weights_hash(layer_arrays(model)) == before
     return str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pdparams", "a.pt"])
+def test_mapped_arrays_load_and_what_is_loaded_can_be_trained(tmp_path, name):
+    layer, optimizer_rate = paddle.nn.Linear(40, 50), 0.5
+    arrays = {"weight": np.arange(2000, dtype="float32").reshape(50, 40) / 2000, "bias": np.ones(50, "float32")}
+    if name.endswith(".pt"):
+        (tmp_path / name).write_bytes(weights_archive(arrays))
+    else:
+        write_weights(tmp_path / name, arrays)
+    found = read_weights(tmp_path / name)
+    assert not found["weight"].flags.writeable
+    load_into(layer, {**found, "weight": found["weight"].T})
+    np.testing.assert_array_equal(layer.weight.numpy(), arrays["weight"].T)
+    layer(paddle.ones([1, 40])).sum().backward()
+    paddle.optimizer.SGD(optimizer_rate, parameters=layer.parameters()).step()
+    np.testing.assert_allclose(layer.weight.numpy(), arrays["weight"].T - optimizer_rate, atol=1e-6)
+    np.testing.assert_array_equal(found["weight"], arrays["weight"])
 
 
 def test_arrays_of_a_layer_load_back_bit_for_bit(model):
