@@ -53,15 +53,17 @@ class Predictor:
                     f"{type(model).__name__} is not a network with a specification; give one, such as CLIPWrapper(...).model"
                 )
             self.model = model
-            self.tokenizer = model.make_tokenizer()
+            self.tokenizer = None if model.text is None else model.make_tokenizer()
         else:
             if pretrained is None and is_model_name(model):
                 get_logger().warning(
                     "%s without pretrained weights: its weights are random, and so is what it says", model
                 )
             self.model = create_model(model, pretrained=pretrained)
-            self.tokenizer = get_tokenizer(model)
-        self.transform: Callable[[Any], np.ndarray] = eval_transform(self.model.spec["preprocessing"])
+            self.tokenizer = None if self.model.text is None else get_tokenizer(model)
+        self.transform: Optional[Callable[[Any], np.ndarray]] = (
+            None if self.model.visual is None else eval_transform(self.model.spec["preprocessing"])
+        )
         self.batch_size = batch_size
 
     def embed_images(self, images: Sequence[Any]) -> np.ndarray:
@@ -69,7 +71,9 @@ class Predictor:
 
         Raises:
             BadImage: a file that cannot be read, named.
+            UserError: a model without an image tower.
         """
+        self.model.tower("image")
         rows = []
         for batch in _portions(images, self.batch_size):
             pictures = [self.transform(image if hasattr(image, "convert") else load_image(image)) for image in batch]
@@ -82,7 +86,8 @@ class Predictor:
             return self.model.encode_image(pixels, normalize=True).astype("float32").numpy()
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Embeddings of texts: [N, E] float32, unit length."""
+        """Embeddings of texts: [N, E] float32, unit length. Raises `UserError` for a model without a text tower."""
+        self.model.tower("text")
         rows = []
         for batch in _portions(texts, self.batch_size):
             with self._inference():

@@ -7,7 +7,7 @@ from PIL import Image
 
 import passl
 from passl.datasets.images import BadImage
-from passl.modeling.architectures import CLIPWrapper
+from passl.modeling.architectures import CLIPWrapper, DualEncoder
 from passl.utils.errors import UserError
 
 SMALL = {
@@ -190,6 +190,16 @@ def test_layer_that_is_no_network_is_refused_with_the_way_out(model):
     with pytest.raises(UserError, match=r"CLIPWrapper is not a network.*CLIPWrapper\(\.\.\.\)\.model"):
         passl.Predictor(wrapper)
     assert passl.Predictor(wrapper.model).embed_texts(["a cat"]).shape == (1, 16)
+
+
+@pytest.mark.parametrize("missing", ["image", "text"])
+def test_one_tower_embeds_its_own_kind_and_names_the_missing_one(model, paths, missing):
+    network = DualEncoder(**{**{k: v for k, v in model.spec["architecture"].items() if k != "name"}, missing: None})
+    predictor = passl.Predictor(network)
+    calls = {"image": lambda: predictor.embed_images(paths[:1]), "text": lambda: predictor.embed_texts(["a cat"])}
+    with pytest.raises(UserError, match=f"has no {missing} tower"):
+        calls.pop(missing)()
+    assert all(call().shape == (1, 16) for call in calls.values())
 
 
 def test_missing_picture_is_named(predictor, paths):

@@ -119,7 +119,7 @@ class DualEncoder(nn.Layer):
         Raises:
             UserError: images of another shape or dtype, or a model without an image tower.
         """
-        features = self._tower("image")(image)
+        features = self.tower("image")(image)
         return unit_length(features) if normalize else features
 
     def encode_text(self, text: paddle.Tensor, normalize: bool = False) -> paddle.Tensor:
@@ -135,7 +135,7 @@ class DualEncoder(nn.Layer):
         Raises:
             UserError: ids of another shape, dtype or vocabulary, or a model without a text tower.
         """
-        features = self._tower("text")(text)
+        features = self.tower("text")(text)
         return unit_length(features) if normalize else features
 
     def forward(self, image: paddle.Tensor, text: paddle.Tensor) -> Tuple[paddle.Tensor, paddle.Tensor]:
@@ -212,7 +212,7 @@ class DualEncoder(nn.Layer):
         Raises:
             UserError: a model without a text tower, or a tokenizer whose files are not known.
         """
-        self._tower("text")
+        self.tower("text")
         return build_tokenizer(self.spec["tokenizer"], folder=self.tokenizer_folder)
 
     def save_pretrained(self, folder: str, tokenizer: Optional[Tokenizer] = None) -> None:
@@ -231,7 +231,8 @@ class DualEncoder(nn.Layer):
             tokenizer = self._tokenizer_with_files()
         save_model_folder(folder, layer_arrays(self), self.spec, tokenizer)
 
-    def _tower(self, modality: str) -> nn.Layer:
+    def tower(self, modality: Literal["image", "text"]) -> nn.Layer:
+        """The tower for images or texts. Raises `UserError` if the model has none."""
         tower = self.visual if modality == "image" else self.text
         if tower is None:
             raise UserError(
