@@ -52,7 +52,7 @@ def save_model_folder(
         write_json(unfinished / CONFIG_FILE, config)
         if tokenizer is not None:
             tokenizer.save(unfinished)
-        _check_replaceable(folder, unfinished)
+        check_replaceable(folder, unfinished)
 
 
 def read_model_folder(folder: PathLike) -> Tuple[Dict[str, np.ndarray], Dict[str, Any]]:
@@ -118,7 +118,8 @@ def _read_config(folder: Path) -> Dict[str, Any]:
     return config
 
 
-def _check_replaceable(old: Path, new: Path) -> None:
+def check_replaceable(old: Path, new: Path) -> None:
+    """Raises `UserError` if putting the folder `new` in the place of `old` would remove files that `new` has not."""
     if not old.exists():
         return
     others = sorted({entry.name for entry in old.iterdir()} - {entry.name for entry in new.iterdir()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Literal
 
 from passl.tokenizers.clip import ClipTokenizer, bundled_tokenizer
 from passl.tokenizers.files import FileTokenizer
@@ -34,7 +34,7 @@ def tokenizer_spec_from_huggingface(folder: PathLike, context_length: int) -> Di
     return tokenizer.spec
 
 
-def _cleaning(folder: Path) -> str:
+def _cleaning(folder: Path) -> Literal["none", "siglip", "siglip2"]:
     """How transformers cleans captions for the tokenizer in `folder`."""
     said = read_settings(folder).tokenizer_class
     config = folder / "config.json"

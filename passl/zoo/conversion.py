@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Mapping, Optional
 import numpy as np
 
 from passl.checkpoint import implied_activation, save_model_folder, to_family, write_weights
-from passl.checkpoint.folders import _check_replaceable as check_replaceable
+from passl.checkpoint.folders import check_replaceable
 from passl.tokenizers import ClipTokenizer, Tokenizer, build_tokenizer
 from passl.utils.errors import UserError
 from passl.utils.files import PathLike, atomic_folder, atomic_path, write_json

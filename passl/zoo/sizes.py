@@ -39,8 +39,8 @@ TOKENIZERS: Dict[str, Dict[str, Any]] = {
     "xlm-roberta-large": _files("FacebookAI/xlm-roberta-large"),
     "xlm-v-base": _files("facebook/xlm-v-base"),
     "mt5-base": _files("google/mt5-base", clean="canonicalize"),
-    "siglip": _files("timm/ViT-B-16-SigLIP", clean="canonicalize"),
-    "siglip-i18n": _files("timm/ViT-B-16-SigLIP-i18n-256", clean="canonicalize"),
+    "siglip": _files("timm/ViT-B-16-SigLIP", clean="canonicalize", pad_token="</s>"),
+    "siglip-i18n": _files("timm/ViT-B-16-SigLIP-i18n-256", clean="canonicalize", pad_token="</s>"),
     "siglip2": _files("timm/ViT-B-16-SigLIP2", clean="canonicalize"),
 }
 

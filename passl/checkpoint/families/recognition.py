@@ -89,8 +89,10 @@ def recognise(families: Mapping[str, Family], names: Collection[str], said: Opti
     if not marked and said is None:
         known = ", ".join(entry.title for entry in families.values())
         raise UserError(f"the layout of these weights is not known: {listed(list(names))}. Known: {known}")
-    found, is_certain = _settled(families, next(iter(marked)), names) if marked else (said, True)
-    if said in (None, found) or (said == "passl" and found == "passl-2021"):
+    if not marked and said is not None:
+        return said, True
+    found, is_certain = _settled(families, next(iter(marked)), names)
+    if said is None or said == found or (said == "passl" and found == "passl-2021"):
         return found, is_certain or said is not None
     if not is_certain and said in _twins(families, found):
         return said, True

@@ -169,39 +169,29 @@ class DualEncoder(nn.Layer):
         nodes = (self.spec["architecture"][tower] or {} for tower in ("image", "text"))
         return tuple(sorted({node["activation"] for node in nodes if "activation" in node}))
 
-    def load_weights(
-        self, weights: Mapping[str, Any], source: str, partial: bool = False, activation: Optional[str] = None
-    ) -> Tuple[LoadReport, str]:
-        """Takes over weights in any layout that `passl.checkpoint` reads.
+    def set_state_dict(self, state_dict: Mapping[str, Any]) -> LoadReport:
+        """Takes over weights, all of them or none.
 
         Args:
-            weights: arrays or tensors by name, with or without the prefix `model.` and an outer dictionary whose key is
-                `state_dict`.
-            source: where they came from, for messages.
-            partial: load what fits and report the rest, instead of raising.
-            activation: the one they were trained with, where that is known; some layouts imply it.
+            state_dict: arrays or tensors by name, in any layout that `passl.checkpoint` knows; also with the prefix
+                `model.` and an outer dictionary whose key is `state_dict`.
 
         Returns:
-            what became of each name, and the name of the layout.
+            what became of each name.
 
         Raises:
-            UserError: weights of another activation; names that are missing, unexpected or wrongly shaped, listed.
-                Nothing is changed then.
+            UserError: weights of another activation, where their layout implies one; names that are missing, unexpected
+                or wrongly shaped, listed. Nothing is changed then.
         """
-        arrays, family = from_family(weights)[:2]
-        activation = activation or implied_activation(family)
-        if activation is not None and set(self.activations) - {activation}:
+        recognised = from_family(state_dict)
+        implied = implied_activation(recognised.family)
+        if implied is not None and set(self.activations) - {implied}:
             raise UserError(
-                f"{source} (layout {family}) was trained with activation {activation!r} and this model has "
-                f"{' and '.join(map(repr, self.activations))}: it would run and give worse features. Build the model "
-                f"that the weights belong to, with activation={activation!r} (names that end in -quickgelu have "
-                "'quick_gelu')"
+                f"the given state dict (layout {recognised.family}) was trained with activation {implied!r} and this "
+                f"model has {' and '.join(map(repr, self.activations))}: it would run and give worse features. Build "
+                f"the model that the weights belong to (names that end in -quickgelu have 'quick_gelu')"
             )
-        return load_into(self, arrays, partial=partial, source=source), family
-
-    def set_state_dict(self, state_dict: Mapping[str, Any]) -> LoadReport:
-        """Takes over weights, all of them or none; see `load_weights`."""
-        return self.load_weights(state_dict, source="the given state dict")[0]
+        return load_into(self, recognised.arrays, source="the given state dict")
 
     # Paddle knows the method by these names too; left alone they would be the ones that only warn.
     set_dict = load_dict = set_state_dict
