@@ -39,6 +39,7 @@ types: $(DEV)  ## mypy on the rooms without tensor code
 
 docs: $(DEV)  ## build the documentation into site/, strictly
 	$(BIN)/python tools/make_config_docs.py --check
+	$(BIN)/python tools/make_model_docs.py --check
 	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(INSTALLED)  ## speed on this machine, in rows
