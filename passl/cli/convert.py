@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Optional
 
-_FAMILIES = ("passl", "passl-2021", "openai", "open_clip", "huggingface", "paddlemix")
+from passl.checkpoint import FAMILIES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    families = ", ".join(_FAMILIES)
+    families = ", ".join(FAMILIES)
     parser.add_argument("source", metavar="SOURCE", help="a weight file or a folder, of any family")
     parser.add_argument(
         "target", metavar="TARGET", help="what to write: NAME.safetensors, NAME.pdparams, or a folder (no ending)"

@@ -15,6 +15,7 @@ import numpy as np
 
 from passl.checkpoint import implied_activation, save_model_folder, to_family, write_weights
 from passl.checkpoint.folders import check_replaceable
+from passl.checkpoint.weights import PICKLE_SUFFIXES, SAFETENSORS_SUFFIX, TORCH_SUFFIXES
 from passl.tokenizers import ClipTokenizer, Tokenizer, build_tokenizer
 from passl.utils.errors import UserError
 from passl.utils.files import PathLike, atomic_folder, atomic_path, write_json
@@ -108,6 +109,7 @@ def convert(
             check_replaceable(target, unfinished)
         if verify:
             agreement = compare(checkpoint, unfinished, to, spec)
+        _check_free(target, is_file, force)  # it may have come meanwhile
     return Conversion(
         family=checkpoint.family,
         is_certain=checkpoint.is_certain,
@@ -128,8 +130,7 @@ def _is_file(target: Path, to: str) -> bool:
     if ending in _ENDINGS[to]:
         return True
     forms = [*_ENDINGS[to], *(["a folder (a name without ending)"] if to in _FOLDERS else [])]
-    looks_like_file = ending in {".safetensors", ".pdparams", ".pdopt", ".pd", ".pt", ".pth", ".bin", ".ckpt", ".npz"}
-    if looks_like_file or to not in _FOLDERS:
+    if ending in (SAFETENSORS_SUFFIX, *PICKLE_SUFFIXES, *TORCH_SUFFIXES) or to not in _FOLDERS:
         raise UserError(
             f"{target}: the layout {to} is not written as {ending or 'a folder'}, but as {', '.join(forms)}"
         )

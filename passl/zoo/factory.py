@@ -19,7 +19,7 @@ from passl.zoo.reading import (
     checked_architecture,
     read_checkpoint,
     refuse_differences,
-    said_activation,
+    refuse_other_activation,
 )
 from passl.zoo.recognition import describe
 from passl.zoo.records import local_path, require_record
@@ -57,7 +57,7 @@ def create_model(
         >>> larger = create_model("ViT-B-32", "weights.safetensors", resize_positions=True, image={"image_size": 384})
         ... # doctest: +SKIP
     """
-    path = local_path(name_or_path)
+    path = local_path(name_or_path, with_weights=pretrained is None)
     node = architecture_of(os.fspath(name_or_path)) if path is None else architecture_from_spec(require_record(path)[0])
     located = Located(path, label=os.fspath(name_or_path))
     if pretrained is not None:
@@ -114,6 +114,7 @@ def _load(model: DualEncoder, located: Located, partial: bool = False, resize_po
         arrays, lines = resampled(arrays, _shapes(model.state_dict()))
         for line in lines:
             get_logger().info("resampled %s", line)
+    refuse_other_activation(checkpoint, model.spec, "this model")
     if not partial:
         refuse_differences(checkpoint, model.spec, "this model", besides=_POSITIONS if resize_positions else ())
     fits = _shapes(arrays) == _shapes(model.state_dict())
@@ -121,7 +122,10 @@ def _load(model: DualEncoder, located: Located, partial: bool = False, resize_po
         model, arrays, partial, label if fits else f"{label} ({_misfit(model, arrays, checkpoint.family)})"
     )
     get_logger().info(
-        "loaded %s (layout %s, activation %s)", label, _said_layout(checkpoint), said_activation(model.spec)
+        "loaded %s (layout %s, activation %s)",
+        label,
+        _said_layout(checkpoint),
+        " and ".join(model.activations) or "relu",
     )
     if partial:
         get_logger().info("%s", report.table())

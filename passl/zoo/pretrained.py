@@ -150,9 +150,9 @@ def locate(name: Optional[str], pretrained: Optional[PathLike]) -> Located:
     if isinstance(pretrained, str):
         if name is not None and (_find(name, given) or _find(_twin(name), given)):
             return _locate_published(pretrained_of(name, given))
-        if given.startswith(HUB_PREFIX):
-            repo, _, revision = given[len(HUB_PREFIX) :].partition("@")
-            return Located(hub_folder(repo, revision or "main"), label=given)
+        folder = hub_path(given)
+        if folder is not None:
+            return Located(folder, label=given)
         if re.match("[a-z]+://", given, re.IGNORECASE):
             return _locate_address(given, name)
     if os.path.exists(given):
@@ -160,6 +160,22 @@ def locate(name: Optional[str], pretrained: Optional[PathLike]) -> Located:
     if name is not None and re.fullmatch(r"[\w-]+", given):  # neither a folder nor an ending: it was meant as a tag
         pretrained_of(name, given)
     raise UserError(f"pretrained weights {given!r}: there is no such file or folder. Accepted: {_ACCEPTED}")
+
+
+def hub_path(name: str, with_weights: bool = True) -> Optional[Path]:
+    """The folder of `hf-hub:organisation/name` in the cache, fetched if it is not there; None for any other text.
+
+    Args:
+        name: what a user gave.
+        with_weights: whether the weights are wanted too, or config and tokenizer alone.
+
+    Raises:
+        UserError: the repository has no model that is known, or cannot be fetched.
+    """
+    if not name.startswith(HUB_PREFIX):
+        return None
+    repo, _, revision = name[len(HUB_PREFIX) :].partition("@")
+    return hub_folder(repo, revision or "main", with_weights)
 
 
 def _locate_published(published: Pretrained) -> Located:

@@ -115,6 +115,7 @@ def identify(checkpoint: Checkpoint, model: Optional[str] = None) -> Tuple[Dict[
     if model is not None:
         spec = spec_of(architecture_of(model))
         _check_shapes(checkpoint, spec, f"the model {model}")
+        refuse_other_activation(checkpoint, spec, f"the model {model}")
         refuse_differences(checkpoint, spec, f"the model {model}")
         return spec, f"the name {model}"
     if checkpoint.spec is not None:
@@ -140,7 +141,7 @@ def identify(checkpoint: Checkpoint, model: Optional[str] = None) -> Tuple[Dict[
 def refuse_differences(
     checkpoint: Checkpoint, spec: Mapping[str, Any], what: str, besides: Collection[str] = ()
 ) -> None:
-    """Raises `UserError` if what is known of the weights contradicts the specification of `what`.
+    """Raises `UserError` if the weights' record contradicts the specification of `what`.
 
     Args:
         checkpoint: the weights.
@@ -156,14 +157,23 @@ def refuse_differences(
             + "\n".join(f"  {key}: {theirs!r} there, {ours!r} here" for key, theirs, ours in differences)
             + "\nBuild the model that the weights belong to"
         )
-    known = checkpoint.published_activation if checkpoint.spec else checkpoint.activation
-    activations = _activations(spec["architecture"])
-    if known is not None and activations - {known}:
-        raise UserError(
-            f"{checkpoint.path} (layout {checkpoint.family}) was trained with activation {known!r} and "
-            f"{what} has {' and '.join(sorted(activations))}: it would run and give worse features. Take the model that "
-            "the weights belong to (names that end in -quickgelu have 'quick_gelu', the others 'gelu')"
-        )
+
+
+def refuse_other_activation(checkpoint: Checkpoint, spec: Mapping[str, Any], what: str) -> None:
+    """Raises `UserError` if the weights are known to have been trained with another activation than `what` has.
+
+    Shapes and names do not show it, so this holds also where only a part of the weights is taken over.
+    """
+    for tower in ("image", "text"):
+        recorded = ((checkpoint.spec or {}).get("architecture", {}).get(tower) or {}).get("activation")
+        theirs = checkpoint.published_activation or recorded or checkpoint.activation
+        ours = (spec["architecture"][tower] or {}).get("activation")
+        if None not in (theirs, ours) and theirs != ours:
+            raise UserError(
+                f"{checkpoint.path} (layout {checkpoint.family}) was trained with activation {theirs!r} and {what} has "
+                f"{ours!r} ({tower} tower): it would run and give worse features. Take the model that the weights belong to "
+                "(names that end in -quickgelu have 'quick_gelu', the others 'gelu')"
+            )
 
 
 def said_activation(spec: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ def get_tokenizer(name_or_path: PathLike, folder: Optional[PathLike] = None) -> 
         >>> get_tokenizer("ViT-B-32").ids(["a cat"]).shape
         (1, 77)
     """
-    path = local_path(name_or_path)
+    path = local_path(name_or_path, with_weights=False)
     if path is not None:
         spec = require_record(path)[0]["tokenizer"]
         if spec is None:

@@ -6,16 +6,17 @@ open_clip) where it is installed, and by our own network otherwise. What compute
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 import numpy as np
 import paddle
 
-from passl.checkpoint import load_into
+from passl.checkpoint import layout_name, load_into, to_family
 from passl.modeling.architectures import architecture_from_spec
 from passl.utils.errors import UserError
 from passl.utils.registry import ARCHITECTURES
@@ -24,13 +25,6 @@ from passl.zoo.reading import Checkpoint, read_checkpoint
 
 # Absolute, for the entries of unit-length features in float32.
 TOLERANCE = 1e-4
-
-_WEIGHT_FILES = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "model.safetensors",
-    "pytorch_model.bin",
-)
 
 
 @dataclass(frozen=True)
@@ -58,29 +52,39 @@ class Outputs(NamedTuple):
 
 
 def compare(before: Checkpoint, after: Path, family: str, spec: Mapping[str, Any]) -> Agreement:
-    """Compares the model of `before` with what was written to `after` in the layout `family`.
+    """Compares the model of `before` with the one that was written to `after` in the layout `family`.
+
+    The second is what stands there: its own record says what it computes. Only forms that have none, plain files of
+    other toolkits' names, are taken to be the model of `spec`.
+
+    Args:
+        before: the weights that were converted.
+        after: what was written.
+        family: its layout.
+        spec: what `before` computes.
 
     Raises:
-        UserError: features that differ by more than `TOLERANCE`, or logits by more than that times their scale.
+        UserError: features that differ by more than `TOLERANCE`, or logits by more than that times their scale; or a
+            library that is installed and cannot be used.
     """
     inputs = random_inputs(spec)
-    one = _outputs(before, Path(before.path), before.family, spec, inputs)
-    other = _outputs(None, after, family, spec, inputs)
+    written = read_checkpoint(after, family)
+    one = _outputs(before, spec, inputs)
+    other = _outputs(written, written.spec or spec, inputs)
     differences = {
         name: None if getattr(one, name) is None else float(np.abs(getattr(one, name) - getattr(other, name)).max())
         for name in ("image", "text", "logits")
     }
-    agreement = Agreement(one.by, other.by, **differences)
     scale = 1.0 if one.logits is None else max(1.0, float(np.abs(one.logits).max()))
     for name, difference in differences.items():
         limit = TOLERANCE * (scale if name == "logits" else 1.0)
         if difference is not None and not difference <= limit:
             raise UserError(
                 f"{name}: the outputs before ({one.by}) and after ({other.by}) differ by {difference:.1e}, more than "
-                f"{limit:.1e}. The weights belong to a model that computes something else than what was taken for them "
-                "(the activation, the number of heads); nothing was written"
+                f"{limit:.1e}; nothing was written. Either the weights belong to a model that computes something else than "
+                "what was taken for them (see the line about the model without --verify), or this is a defect of passl"
             )
-    return agreement
+    return Agreement(one.by, other.by, **differences)
 
 
 def random_inputs(spec: Mapping[str, Any], seed: int = 0) -> Dict[str, np.ndarray]:
@@ -104,26 +108,30 @@ def _random_ids(text: Mapping[str, Any], random: np.random.Generator) -> np.ndar
     end = {"eos": text.get("eos_id"), "argmax": highest}.get(text["pool"])
     for row, count in zip(rows, (max(2, length // 2), max(2, length // 4), length)):
         ids = random.integers(0, highest, size=count)
-        ids[np.isin(ids, [pad, end])] = (pad + 1) % highest  # neither padding nor an end inside a text
+        while (marks := np.isin(ids, [pad, end])).any():  # neither padding nor an end inside a text
+            ids[marks] = random.integers(0, highest, size=marks.sum())
         row[:count] = ids
         if end is not None:
             row[count - 1] = end
     return rows
 
 
-def _outputs(
-    read: Optional[Checkpoint], path: Path, family: str, spec: Mapping[str, Any], inputs: Mapping[str, np.ndarray]
-) -> Outputs:
-    """What the model at `path` says, by its own library where that is installed; `read` spares reading it again."""
-    why_not = ""
-    if family == "huggingface" and path.is_dir() and importlib.util.find_spec("transformers"):
-        return transformers_outputs(path, inputs)
+def _outputs(checkpoint: Checkpoint, spec: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Outputs:
+    """What the model of `checkpoint` says, by the library of its family where that is installed and can load it."""
+    path, family, why_not = Path(checkpoint.path), checkpoint.family, ""
+    if family == "huggingface" and importlib.util.find_spec("transformers"):
+        if (path / "model.safetensors").is_file():
+            return transformers_outputs(checkpoint, inputs)
+        why_not = "; transformers is asked only about a folder with one model.safetensors"
     if family in ("open_clip", "openai") and importlib.util.find_spec("open_clip"):
-        if spec["architecture"]["text"] and spec["architecture"]["text"]["name"] == "BertEncoder":
+        text = spec["architecture"]["text"]
+        if text is None or spec["architecture"]["image"] is None:
+            why_not = "; open_clip has no models of one tower"
+        elif text["name"] == "BertEncoder":
             why_not = "; open_clip would need this text tower's config from its hub"
         else:
-            return open_clip_outputs(path, spec, inputs)
-    outputs = paddle_outputs(read if read is not None else read_checkpoint(path, family), spec, inputs)
+            return open_clip_outputs(checkpoint, spec, inputs)
+    outputs = paddle_outputs(checkpoint, spec, inputs)
     return outputs._replace(by=outputs.by + why_not)
 
 
@@ -140,19 +148,20 @@ def paddle_outputs(checkpoint: Checkpoint, spec: Mapping[str, Any], inputs: Mapp
     return _finished(f"passl, PaddlePaddle {paddle.__version__}", image, text, scale, bias)
 
 
-def transformers_outputs(folder: Path, inputs: Mapping[str, np.ndarray]) -> Outputs:
-    """What the model in a folder says when transformers loads it."""
-    import torch
-    import transformers
+def transformers_outputs(checkpoint: Checkpoint, inputs: Mapping[str, np.ndarray]) -> Outputs:
+    """What transformers says with a folder of safetensors, which it reads itself.
 
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    cls = getattr(transformers, config["architectures"][0])
+    Raises:
+        UserError: transformers cannot be imported, or does not load all of the folder.
+    """
+    transformers, torch = _library("transformers"), _library("torch")
+    cls = getattr(transformers, str(layout_name(checkpoint.arrays, "huggingface")))
     model, report = cls.from_pretrained(
-        folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, use_safetensors=None
+        checkpoint.path, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
     )
     left = {key: sorted(report[key]) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]}
     if left:
-        raise UserError(f"transformers does not load all of {folder}: {left}")
+        raise UserError(f"transformers does not load all of {checkpoint.path}: {left}")
     model.eval()
     image = text = scale = None
     bias = 0.0
@@ -162,7 +171,7 @@ def transformers_outputs(folder: Path, inputs: Mapping[str, np.ndarray]) -> Outp
         if "text" in inputs:
             ids = torch.from_numpy(inputs["text"])
             marks = {}
-            if config["model_type"] == "vision-text-dual-encoder":
+            if hasattr(model, "text_model") and cls.__name__ == "VisionTextDualEncoderModel":
                 marks["attention_mask"] = (ids != model.config.text_config.pad_token_id).long()
             text = _torch_features(model, "text", input_ids=ids, **marks)
         if len(inputs) == 2:
@@ -180,30 +189,36 @@ def _torch_features(model: Any, tower: str, **inputs: Any) -> np.ndarray:
     return output.numpy()
 
 
-def open_clip_outputs(path: Path, spec: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Outputs:
-    """What open_clip says with the weights at `path`, in the model that its own config of `spec` describes."""
-    import open_clip
-    import torch
-    from open_clip.factory import load_state_dict
+def open_clip_outputs(checkpoint: Checkpoint, spec: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Outputs:
+    """What open_clip's own model says, built from its config of `spec`, with the arrays under its own names.
 
+    Raises:
+        UserError: open_clip cannot be imported.
+    """
+    open_clip, torch = _library("open_clip"), _library("torch")
     config = dict(open_clip_files(spec)["open_clip_config.json"]["model_cfg"])
-    cls = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
-    model = cls(**config)
-    file = path if path.is_file() else next(path / name for name in _WEIGHT_FILES if (path / name).is_file())
-    state = {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in load_state_dict(str(file)).items()
-    }
-    for name in ("input_resolution", "context_length", "vocab_size"):
-        state.pop(name, None)
-    model.load_state_dict(state, strict=True)
+    model = (open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP)(**config)
+    arrays = to_family(checkpoint.arrays, "open_clip", layout=type(model).__name__)
+    state = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in arrays.items()}
+    counters = {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
+    model.load_state_dict({**counters, **state}, strict=True)
     model.eval()
     with torch.no_grad():
-        image = model.encode_image(torch.from_numpy(inputs["image"])).numpy() if "image" in inputs else None
-        text = model.encode_text(torch.from_numpy(inputs["text"])).numpy() if "text" in inputs else None
+        image = model.encode_image(torch.from_numpy(inputs["image"])).numpy()
+        text = model.encode_text(torch.from_numpy(inputs["text"])).numpy()
         bias = 0.0 if model.logit_bias is None else model.logit_bias.item()
         scale = model.logit_scale.exp().item()
     return _finished(f"open_clip {open_clip.__version__}", image, text, scale, bias)
+
+
+def _library(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (ImportError, RuntimeError) as error:  # RuntimeError: compiled parts that were built for another version
+        raise UserError(
+            f"--verify: {name} is installed and cannot be imported ({str(error)[:200]}). Mend or remove it, or leave out "
+            "--verify"
+        ) from error
 
 
 def _finished(

@@ -17,6 +17,7 @@ from passl.modeling.architectures import shapes_of
 from passl.utils.errors import UserError
 from passl.zoo import architecture_of
 from passl.zoo.conversion import convert
+from passl.zoo.foreign_configs import huggingface_files
 from passl.zoo.reading import identify, read_checkpoint
 from passl.zoo.recognition import describe, names_of
 
@@ -121,6 +122,35 @@ def test_verification_that_fails_leaves_nothing(original, tmp_path, monkeypatch)
     with pytest.raises(UserError, match="image: the outputs before .* and after .* differ"):
         convert(original, tmp_path / "ours.safetensors", verify=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_verification_computes_what_the_written_config_says(original, tmp_path, capsys, monkeypatch):
+    from passl.zoo import conversion
+
+    def wrong(spec, **options):
+        files = huggingface_files(spec, **options)
+        files["config.json"]["vision_config"]["hidden_act"] = "gelu"
+        return files
+
+    monkeypatch.setattr(conversion, "huggingface_files", wrong)
+    said = refused(capsys, original, tmp_path / "theirs", "--to", "huggingface", "--verify")
+    assert "image: the outputs before" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_target_that_comes_meanwhile_is_not_replaced(original, tmp_path, monkeypatch):
+    from passl.zoo import conversion
+
+    def slow(*arguments):
+        (tmp_path / "ours.safetensors").write_text("somebody else's")
+        return write_file(*arguments)
+
+    write_file = conversion._write_file
+    monkeypatch.setattr(conversion, "_write_file", slow)
+    with pytest.raises(UserError, match="is there already"):
+        convert(original, tmp_path / "ours.safetensors")
+    assert (tmp_path / "ours.safetensors").read_text() == "somebody else's"
+    assert all_names(tmp_path) == {"ours.safetensors"}
 
 
 # ------------------------------------------------------------------------------------------------ which model it is
@@ -247,7 +277,7 @@ def test_name_that_contradicts_the_config_is_refused(original, tmp_path, capsys)
 def test_activation_that_contradicts_the_layout_is_refused(original, tmp_path):
     weights = tmp_path / "old.pdparams"
     convert(original, weights, to="passl-2021")
-    with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has gelu"):
+    with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has 'gelu'"):
         passl.create_model("ViT-B-32", pretrained=weights, **SMALL)
 
 
@@ -297,6 +327,21 @@ def test_layout_that_implies_other_settings_is_refused(tmp_path, capsys, family)
 
 def test_missing_source_is_refused(tmp_path, capsys):
     assert "there is no weight file" in refused(capsys, tmp_path / "none.pt", tmp_path / "ours")
+
+
+@pytest.mark.parametrize(
+    "record", ["[", "[" * 100_000, "[]", "{}", '{"architecture": {}, "preprocessing": {}, "tokenizer": null}']
+)
+def test_damaged_record_in_a_header_is_refused(original, tmp_path, capsys, record):
+    write_weights(tmp_path / "odd.safetensors", read_weights(original), {"spec": record})
+    assert "odd.safetensors" in refused(capsys, tmp_path / "odd.safetensors", tmp_path / "ours")
+
+
+def test_record_of_a_million_blocks_is_refused_before_they_are_built(original, tmp_path, capsys):
+    spec = json.loads((original / "config.json").read_text())["spec"]
+    spec["architecture"]["text"]["num_layers"] = 1_000_000
+    write_weights(tmp_path / "odd.safetensors", read_weights(original), {"spec": json.dumps(spec)})
+    assert "num_layers is 1,000,000" in refused(capsys, tmp_path / "odd.safetensors", tmp_path / "ours")
 
 
 def test_half_of_a_sharded_set_is_refused(original, tmp_path, capsys):

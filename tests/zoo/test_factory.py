@@ -11,6 +11,7 @@ from PIL import Image
 import passl
 from passl.checkpoint import layer_arrays, to_family, write_weights
 from passl.utils.errors import UserError
+from passl.zoo import load_pretrained
 from passl.zoo.pretrained import pretrained_of
 
 # A named model cut down until building it costs nothing; its real sizes are checked in tests/modeling.
@@ -158,13 +159,20 @@ def test_passl_file_loads_and_says_so_in_one_line(tmp_path, caplog):
 def test_passl_file_is_refused_by_a_gelu_name(tmp_path):
     path = tmp_path / "weights.pdparams"
     write_weights(path, passl_2021(small("ViT-B-32-quickgelu")))
-    with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has gelu"):
+    with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has 'gelu'"):
         small("ViT-B-32", pretrained=path)
+
+
+def test_partial_load_does_not_excuse_another_activation(tmp_path, folder):
+    write_weights(tmp_path / "weights.pdparams", passl_2021(small("ViT-B-32-quickgelu")))
+    for path in (tmp_path / "weights.pdparams", folder):
+        with pytest.raises(UserError, match="trained with activation 'quick_gelu'"):
+            load_pretrained(small("ViT-B-32"), path, partial=True)
 
 
 def test_folder_of_another_activation_is_refused(folder):
     for path in (folder, folder / "model.safetensors"):
-        with pytest.raises(UserError, match="architecture.text.activation: 'quick_gelu' there, 'gelu' here"):
+        with pytest.raises(UserError, match="trained with activation 'quick_gelu' and this model has 'gelu'"):
             small("ViT-B-32", pretrained=path)
 
 

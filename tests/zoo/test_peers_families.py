@@ -107,7 +107,10 @@ def test_huggingface_folder_is_verified_by_transformers(saved, tmp_path, capsys)
     assert "before: passl" in said and f"after: {cls} of transformers" in said
 
 
-@pytest.mark.parametrize("saved", ["open_clip ResNet", "open_clip CLIPA", "open_clip SigLIP"], indirect=True)
+OPEN_CLIP = ["OpenAI archive, ViT", "OpenAI archive, ResNet", "open_clip ResNet", "open_clip CLIPA", "open_clip SigLIP"]
+
+
+@pytest.mark.parametrize("saved", OPEN_CLIP, indirect=True)
 def test_open_clip_weights_are_verified_by_open_clip(saved, tmp_path, capsys):
     _, built, _ = saved
     target = tmp_path / "theirs.safetensors"
