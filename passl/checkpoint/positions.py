@@ -18,6 +18,7 @@ from passl.utils.errors import UserError
 
 _SQUARES = ("visual.positional_embedding", "visual.attnpool.positional_embedding")
 _TOKENS = "text.positional_embedding"
+_BERT_MARK = "text.token_type_embedding"
 
 
 def resize_positions(
@@ -44,6 +45,11 @@ def resize_positions(
             raise UserError(
                 f"{name} has the shape {list(table.shape)} and the model [{length}, {width}]: only the number of "
                 "positions can change, not their width. The weights belong to another model"
+            )
+        if name == _TOKENS and _BERT_MARK in arrays:
+            raise UserError(
+                f"{name} has {len(table)} rows and the model {length}: the positions of a BERT or RoBERTa are not resampled, "
+                "some of their rows stand for padding. Keep num_positions as the weights have it; shorter texts are taken"
             )
         if name == _TOKENS:
             matrix, line = _linear(len(table), length), f"{len(table)} to {length} tokens"

@@ -58,6 +58,12 @@ def test_missing_class_token_is_refused():
         resized(VISUAL, np.zeros((50, 4), "float32"), 144)
 
 
+def test_positions_of_a_roberta_are_refused():
+    arrays = {TEXT: np.zeros((514, 4), "float32"), "text.token_type_embedding": np.zeros((1, 4), "float32")}
+    with pytest.raises(UserError, match="514 rows and the model 258.*not resampled"):
+        resize_positions(arrays, {TEXT: (258, 4)})
+
+
 def test_table_without_a_grid_is_refused():
     with pytest.raises(UserError, match="51 positions, which is no square grid"):
         resized(VISUAL, np.zeros((51, 4), "float32"), 50)

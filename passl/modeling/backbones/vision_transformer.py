@@ -40,6 +40,7 @@ from passl.modeling.layers import (
     Transformer,
     constant,
     known_mlp_width,
+    mean_in_float32,
     new_parameter,
     normal,
     uniform,
@@ -155,7 +156,7 @@ class VisionTransformer(nn.Layer):
         if self.pool == "attention":
             return self.attn_pool(self.norm_post(x))
         if self.pool == "average":
-            return self.norm_post(x[:, self.num_class_tokens :].mean(axis=1))
+            return self.norm_post(mean_in_float32(x[:, self.num_class_tokens :], axis=1))
         x = self.norm_post(x[:, :1])  # [B, 1, D]
         return x.squeeze(1) if self.pooler is None else self.pooler(x)
 

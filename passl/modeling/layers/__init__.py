@@ -13,7 +13,7 @@ from passl.modeling.layers.mlp import MLP, known_mlp_width
 from passl.modeling.layers.norm import BatchNorm2D, LayerNorm
 from passl.modeling.layers.patch_embed import PatchEmbed
 from passl.modeling.layers.pooler import Pooler
-from passl.modeling.layers.precision import at_least_float32, unit_length, without_autocast
+from passl.modeling.layers.precision import at_least_float32, mean_in_float32, unit_length, without_autocast
 from passl.modeling.layers.transformer import Block, BlockInit, PostNormBlock, Transformer
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "gelu",
     "gelu_tanh",
     "known_mlp_width",
+    "mean_in_float32",
     "new_parameter",
     "normal",
     "quick_gelu",

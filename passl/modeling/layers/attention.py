@@ -31,11 +31,16 @@ def attend(
         value: [B, L, H, K].
         is_causal: a token sees itself and those before it (then Lq = L).
         key_mask: [B, L] boolean, the keys that are seen; all of them if not given. A row that sees none, of padding
-            alone, attends to all alike, so that its numbers stay finite. Not together with `is_causal`.
+            alone, attends to some of them, so that its numbers stay finite.
 
     Returns:
         [B, Lq, H, K]
+
+    Raises:
+        ValueError: `is_causal` and `key_mask` together, which no tower needs and fused kernels do not take.
     """
+    if is_causal and key_mask is not None:
+        raise ValueError("attention is causal or has a mask of keys, not both")
     if has_fused_attention(query):
         mask = None
         if key_mask is not None:
@@ -60,8 +65,9 @@ def causal_mask(length: int, dtype: paddle.dtype) -> paddle.Tensor:
 
 
 def padding_mask(key_mask: paddle.Tensor, dtype: paddle.dtype) -> paddle.Tensor:
-    """What is added to the scores, [B, 1, 1, L], so that no token sees a key outside the mask: 0, or hardly above -∞."""
-    lowest = -65504.0 if dtype == paddle.float16 else -3e38
+    """What is added to the scores, [B, 1, 1, L], so that no token sees a key outside the mask: 0, or far below all scores."""
+    # Scores are added: in float16 they must not push the sum to -∞, of which a whole row would have no softmax.
+    lowest = -3e4 if dtype == paddle.float16 else -3e38
     hidden = paddle.logical_not(key_mask).astype(dtype)
     return (hidden * lowest).unsqueeze([1, 2])
 

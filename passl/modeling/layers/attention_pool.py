@@ -11,6 +11,7 @@ from passl.modeling.layers.initial import constant, new_parameter, normal
 from passl.modeling.layers.linear import Linear
 from passl.modeling.layers.mlp import MLP
 from passl.modeling.layers.norm import LayerNorm
+from passl.modeling.layers.precision import mean_in_float32
 from passl.utils.errors import UserError
 
 
@@ -41,7 +42,7 @@ class AttentionPool2d(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """[B, D, height, width] -> [B, E]"""
         x = x.flatten(2).transpose([0, 2, 1])  # [B, L, D]
-        x = paddle.concat([x.mean(axis=1, keepdim=True), x], axis=1)  # [B, 1 + L, D]
+        x = paddle.concat([mean_in_float32(x, axis=1, keepdim=True), x], axis=1)  # [B, 1 + L, D]
         x = x + self.positional_embedding
         query = split_heads(self.q_proj(x[:, :1]), self.num_heads)  # [B, 1, H, K]
         key = split_heads(self.k_proj(x), self.num_heads)  # [B, 1 + L, H, K]

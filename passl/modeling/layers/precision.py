@@ -12,6 +12,11 @@ def at_least_float32(x: paddle.Tensor) -> paddle.Tensor:
     return x.astype("float32") if x.dtype in (paddle.float16, paddle.bfloat16) else x
 
 
+def mean_in_float32(x: paddle.Tensor, axis: int, keepdim: bool = False) -> paddle.Tensor:
+    """The mean of `x` along an axis, summed in float32 or wider, in the dtype of `x`."""
+    return at_least_float32(x).mean(axis=axis, keepdim=keepdim).astype(x.dtype)
+
+
 def without_autocast() -> ContextManager:
     """The context in which products are computed in the dtype of what is multiplied."""
     return paddle.amp.auto_cast(enable=False)
