@@ -1,5 +1,9 @@
 import json
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +102,132 @@ def test_atomic_path_keeps_the_old_file_when_the_block_fails(tmp_path):
         unfinished.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
+
+
+# --- Other processes, kills ------------------------------------------------------------------------------------------
+
+WRITERS = {
+    "atomic_file": "with files.atomic_file(path) as file:\n    file.write(b'half'); file.flush(); die()",
+    "atomic_path": "with files.atomic_path(path) as place:\n    place.write_bytes(b'half'); die()",
+    "atomic_folder": "with files.atomic_folder(path) as place:\n    (place / 'a').write_bytes(b'half'); die()",
+}
+
+
+def python(code, path, **options):
+    """A process that runs `code` with `files`, `path` and `die`, which ends it as `kill -9` does."""
+    begin = (
+        "import os, pathlib, signal, sys, time\nfrom passl.utils import files\npath = pathlib.Path(sys.argv[1])\n"
+        "def die():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen([sys.executable, "-c", begin + code, str(path)], env=environment, text=True, **options)
+
+
+def write(kind, path):
+    if kind == "atomic_folder":
+        with atomic_folder(path) as folder:
+            (folder / "new").write_text("new")
+    elif kind == "atomic_path":
+        with atomic_path(path) as place:
+            place.write_text("new")
+    else:
+        write_text(path, "new")
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_a_killed_writer_left_is_removed_by_the_next_one_of_that_name(tmp_path, kind):
+    assert python(WRITERS[kind], tmp_path / "target").wait() == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 1
+    write(kind, tmp_path / "target-2")  # another name: not its business
+    assert len(os.listdir(tmp_path)) == 2
+    write(kind, tmp_path / "target")
+    assert sorted(os.listdir(tmp_path)) == ["target", "target-2"]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_another_writer_is_at_stays(tmp_path, kind):
+    code = WRITERS[kind].replace("die()", "print('begun', flush=True); sys.stdin.readline()")
+    other = python(code, tmp_path / "target", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout.readline() == "begun\n"
+    write(kind, tmp_path / "target")
+    assert len(os.listdir(tmp_path)) == 2
+    other.communicate("go on\n")
+    assert other.returncode == 0 and os.listdir(tmp_path) == ["target"]
+    half = tmp_path / "target" / "a" if kind == "atomic_folder" else tmp_path / "target"
+    assert half.read_text() == "half"
+
+
+def test_a_folder_written_in_place_of_an_unfinished_one_stays_with_its_writer(tmp_path):
+    with atomic_folder(tmp_path / "target") as outer:
+        with atomic_folder(outer) as inner:
+            (inner / "inner").write_text("")
+        write("atomic_folder", tmp_path / "target")
+        assert os.listdir(outer) == ["inner"]
+    assert os.listdir(tmp_path) == ["target"] and os.listdir(tmp_path / "target") == ["inner"]
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+def test_kill_between_the_moves_is_mended_by_the_next_writer_even_if_that_fails(tmp_path, moment):
+    write("atomic_folder", tmp_path / "target")
+    killed = (
+        "rename, count = os.rename, []\n"
+        "def rename_and_die(*places):\n"
+        "    rename(*places); count.append(1)\n"
+        f"    if len(count) == {moment}: die()\n"
+        "os.rename = rename_and_die\n"
+    )
+    code = killed + "with files.atomic_folder(path) as place:\n    (place / 'other').write_text('')"
+    assert python(code, tmp_path / "target").wait() == -signal.SIGKILL
+    assert (tmp_path / ".replaced-target").exists()
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "target"):
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["target"]
+    assert os.listdir(tmp_path / "target") == (["new"] if moment == 1 else ["other"])
+
+
+def test_processes_that_replace_one_folder_leave_a_whole_one(tmp_path):
+    code = (
+        "for number in range(40):\n    with files.atomic_folder(path) as place:\n"
+        "        for name in 'ab':\n            (place / name).write_text(f'{os.getpid()} {number}')"
+    )
+    processes = [python(code, tmp_path / "target", stderr=subprocess.PIPE) for _ in range(3)]
+    assert [process.communicate()[1] for process in processes] == [""] * 3
+    assert os.listdir(tmp_path) == ["target"] and sorted(os.listdir(tmp_path / "target")) == ["a", "b"]
+    assert (tmp_path / "target" / "a").read_text() == (tmp_path / "target" / "b").read_text()
+
+
+def test_writer_that_fails_does_not_undo_the_replacement_of_another(tmp_path, monkeypatch):
+    """The other is between its two moves when this one gives up."""
+    write("atomic_folder", tmp_path / "target")
+    code = (
+        "rename = os.rename\n"
+        "def slowly(*places):\n"
+        "    if '.replaced-' in str(places[1]):\n"
+        "        rename(*places); print('moved', flush=True); sys.stdin.readline()\n"
+        "    else:\n        rename(*places)\n"
+        "os.rename = slowly\nwith files.atomic_folder(path) as place:\n    (place / 'other').write_text('')"
+    )
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "target"):
+        other = python(code, tmp_path / "target", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert other.stdout.readline() == "moved\n"
+        raise RuntimeError
+    assert (tmp_path / ".replaced-target").exists() and not (tmp_path / "target").exists()
+    other.communicate("go on\n")
+    assert other.returncode == 0 and os.listdir(tmp_path) == ["target"]
+    assert os.listdir(tmp_path / "target") == ["other"]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch, kind):
+    events = []
+    inode_of = {"fsync": lambda file: os.fstat(file).st_ino, "move": lambda source, *_: os.stat(source).st_ino}
+    for name, call in (("fsync", "fsync"), ("move", "replace"), ("move", "rename")):
+        real = getattr(os, call)
+        monkeypatch.setattr(
+            os, call, lambda *given, name=name, real=real: (events.append((name, inode_of[name](*given))), real(*given))
+        )
+    write(kind, tmp_path / "target")
+    written = tmp_path / "target" / "new" if kind == "atomic_folder" else tmp_path / "target"
+    moved = events.index(("move", (tmp_path / "target").stat().st_ino))
+    assert ("fsync", written.stat().st_ino) in events[:moved]
+    assert ("fsync", tmp_path.stat().st_ino) in events[moved:]
