@@ -33,6 +33,8 @@ MAX_INSTRUCTIONS = 1_000_000
 MAX_DEPTH = 32
 
 _NUMBERS = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 c8 c16".split())
+# What a call builds takes about as much memory as this many plain values.
+CALL = 8
 # Longer texts and bytes stay in the file until they are wanted.
 _LONG = 1024
 
@@ -275,6 +277,7 @@ class Machine:
         arguments, symbol = self.pop(), self.pop()
         if not isinstance(symbol, Symbol) or symbol.call is None or not isinstance(arguments, tuple):
             self.refuse("it calls something that is not callable")
+        self.spend(CALL)
         self.push(symbol.call(self, arguments))
 
     def build(self) -> None:
@@ -338,6 +341,7 @@ class Machine:
             return Payload(text.position, text.length, "bytes as text")
         if not isinstance(text, str):
             self.refuse("it encodes something that is not a text")
+        self.memory(len(text))
         return self.latin1(text)
 
     def latin1(self, text: str) -> bytes:
@@ -394,6 +398,15 @@ class Machine:
         if self.used > 4 * self.source.size + (1 << 20):
             self.refuse("the same bytes stand for many arrays in it, which would fill the memory")
 
+    def spend(self, count: int) -> None:
+        """Counts the values that are built or looked at, since one in the file can be used again and again."""
+        self.nodes += count
+        if self.nodes > MAX_INSTRUCTIONS:
+            self.refuse_growth()
+
+    def refuse_growth(self) -> NoReturn:
+        self.refuse("its lists and dicts contain one another so often that they would fill the memory")
+
     # -- the finished value
 
     def result(self) -> Any:
@@ -406,9 +419,9 @@ class Machine:
 
     def finished(self, value: Any, depth: int) -> Any:
         """`value` without the machine's own objects, but for arrays, which stay to be read."""
-        self.nodes += 1
-        if self.nodes > MAX_INSTRUCTIONS or depth > MAX_DEPTH:
-            self.refuse("its lists and dicts contain one another so often that they would fill the memory")
+        self.spend(1)
+        if depth > MAX_DEPTH:
+            self.refuse_growth()
         if isinstance(value, StoredArray):
             return value
         if isinstance(value, _Unfinished):

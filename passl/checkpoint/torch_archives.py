@@ -22,7 +22,7 @@ from typing import Any, Callable, Dict, NamedTuple, NoReturn, Optional, Tuple
 import numpy as np
 
 from passl.checkpoint.mapped_files import MappedFile, StoredArray
-from passl.checkpoint.pickles import Machine, Symbol, is_array, is_shape, is_symbol
+from passl.checkpoint.pickles import CALL, Machine, Symbol, is_array, is_shape, is_symbol
 from passl.checkpoint.zip_archives import Record, ZipArchive
 from passl.utils.errors import UserError
 
@@ -145,9 +145,9 @@ class _TorchMachine(Machine):
             self.refuse(f"the numbers of a tensor are missing: there is no record data/{key[:80]}")
         width = np.dtype(_DTYPES[kind.detail]).itemsize if kind.detail else 1
         if type(count) is not int or count * width != record.size:
-            self.refuse(
-                f"a storage of {str(count)[:30]} numbers is announced, data/{key[:80]} has {record.size:,} bytes"
-            )
+            # Only a number is shown: anything else may be endless in print.
+            shown = f"{count:,}" if type(count) is int else f"a {type(count).__name__} of"
+            self.refuse(f"a storage of {shown[:30]} numbers is announced, data/{key[:80]} has {record.size:,} bytes")
         self.push(_Storage(record, kind.detail))
 
     def tensor(self, arguments: Tuple[Any, ...]) -> StoredArray:
@@ -169,7 +169,7 @@ class _TorchMachine(Machine):
         storage, offset, shape, strides = place
         if any(flags):
             self.refuse("a tensor in it is marked as conjugate or negative, and its numbers would be others")
-        if not is_shape(shape) or not _are_counts(strides) or len(strides) != len(shape) or not _are_counts((offset,)):
+        if not is_shape(shape) or not _are_counts(strides, len(shape)) or not _are_counts((offset,), 1):
             self.refuse("a tensor in it has a shape, strides or an offset that no tensor can have")
         numbers = np.dtype(_DTYPES[dtype])
         steps = [stride * (length > 1) for stride, length in zip(strides, shape)]
@@ -200,19 +200,21 @@ class _TorchMachine(Machine):
     # -- what stands beside tensors
 
     def size_of(self, arguments: Tuple[Any, ...]) -> Tuple[int, ...]:
-        if len(arguments) != 1 or not isinstance(arguments[0], (tuple, list)) or not _are_counts(arguments[0]):
+        if len(arguments) != 1 or not is_shape(arguments[0]):
             self.refuse("it builds a torch.Size in an unknown way")
         return tuple(arguments[0])
 
     def device(self, arguments: Tuple[Any, ...]) -> str:
         if not 1 <= len(arguments) <= 2 or not all(isinstance(argument, (str, int)) for argument in arguments):
             self.refuse("it builds a torch.device in an unknown way")
-        return ":".join(map(str, arguments))
+        device = ":".join(map(str, arguments))
+        self.memory(len(device))
+        return device
 
     def counter(self, arguments: Tuple[Any, ...]) -> Dict[Any, Any]:
         if len(arguments) > 1 or not all(isinstance(argument, dict) for argument in arguments):
             self.refuse("it builds a Counter in an unknown way")
-        return dict(*arguments)
+        return arguments[0] if arguments else {}
 
     def typed(self, arguments: Tuple[Any, ...]) -> Any:
         """A list or dict of TorchScript, at times with its type as a text."""
@@ -224,14 +226,18 @@ class _TorchMachine(Machine):
         arguments, kind = self.pop(), self.pop()
         if not is_symbol(kind, "object class") or arguments != ():
             self.refuse("it builds an object of a class that no weight file needs; it may be malicious")
+        self.spend(CALL)
         self.push(_Object())
 
     def set_state(self, target: Any, state: Any) -> None:
         if isinstance(target, _Object) and target.attributes is None:
-            if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+            if not isinstance(state, dict):
+                self.refuse("the state of an object in it is not its attributes")
+            self.spend(len(state))
+            if not all(isinstance(name, str) for name in state):
                 self.refuse("the state of an object in it is not its attributes")
             target.attributes = state
-        elif isinstance(target, dict) and isinstance(state, dict) and list(state) == ["_metadata"]:
+        elif isinstance(target, dict) and isinstance(state, dict) and state.keys() == {"_metadata"}:
             pass  # the versions of its modules, which a state dict carries as an attribute
         else:
             super().set_state(target, state)
@@ -240,6 +246,7 @@ class _TorchMachine(Machine):
         if isinstance(value, _Object):
             if value.attributes is None:
                 self.refuse("an object in it was begun and not finished")
+            self.spend(len(value.attributes))
             hidden = ("training", "_is_full_backward_hook")
             attributes = {name: entry for name, entry in value.attributes.items() if name not in hidden}
             return super().finished({name: entry for name, entry in attributes.items() if entry is not None}, depth)
@@ -278,5 +285,8 @@ _TorchMachine.INSTRUCTIONS = {
 }
 
 
-def _are_counts(values: Any) -> bool:
-    return isinstance(values, (tuple, list)) and all(type(value) is int and 0 <= value < 1 << 60 for value in values)
+def _are_counts(values: Any, length: int) -> bool:
+    """Whether `values` are so many whole numbers from 0 on; how many comes first, there could be very many."""
+    if not isinstance(values, (tuple, list)) or len(values) != length:
+        return False
+    return all(type(value) is int and 0 <= value < 1 << 60 for value in values)

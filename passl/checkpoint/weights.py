@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -31,17 +31,18 @@ SAFETENSORS_SUFFIX = ".safetensors"
 PICKLE_SUFFIXES = (".pdparams", ".pdopt", ".pd")
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 _SUFFIXES = (SAFETENSORS_SUFFIX, *PICKLE_SUFFIXES, *TORCH_SUFFIXES)
-# What a folder may hold, by whom: this toolkit (model, training checkpoint), Hugging Face, open_clip, PaddleMIX.
-_IN_FOLDER = (
+# What the weights in a folder are called, the kind to take first before the others: by this toolkit and transformers,
+# by this toolkit's training, by open_clip, by PaddleMIX.
+MODEL_WEIGHTS = (
     WEIGHTS_FILE,
-    "weights.safetensors",
     f"{WEIGHTS_FILE}{INDEX_SUFFIX}",
     "pytorch_model.bin",
     f"pytorch_model.bin{INDEX_SUFFIX}",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "model_state.pdparams",
 )
+TRAINING_WEIGHTS = "weights.safetensors"
+OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+PADDLEMIX_WEIGHTS = "model_state.pdparams"
+WEIGHT_FILES = (*MODEL_WEIGHTS, TRAINING_WEIGHTS, *OPEN_CLIP_WEIGHTS, PADDLEMIX_WEIGHTS)
 _ACCEPTED = (
     f"Accepted: {SAFETENSORS_SUFFIX}, {', '.join(PICKLE_SUFFIXES)} (as paddle.save writes them), "
     f"{', '.join(TORCH_SUFFIXES)} (as torch.save and torch.jit.save write them), an index of several files "
@@ -50,6 +51,9 @@ _ACCEPTED = (
 )
 # Where training checkpoints of different origin keep the weights.
 _STATE_DICTS = ("state_dict", "model", "module", "model_state_dict")
+# Characters in the name of an entry, and in all names of a file. Nested dicts can make names far longer than the file.
+_LONGEST_NAME = 1_000
+_MAX_NAMES = 32 << 20
 # What paddle.load makes tensors of; uint16 is missing because it means bfloat16 there.
 _PICKLED = frozenset("bool int8 int16 int32 int64 uint8 float16 float32 float64".split())
 
@@ -84,7 +88,7 @@ def read_metadata(path: PathLike) -> Dict[str, Any]:
         if _is_safetensors(opened):
             return dict(read_safetensors_metadata(file))
         content, container = _content(opened)
-        plain = {name: leaf for name, leaf in _flatten(content, "", file) if not isinstance(leaf, StoredArray)}
+        plain = _flat(content, file, lambda leaf: not isinstance(leaf, StoredArray))
     return {**plain, "container": container} if container else plain
 
 
@@ -144,7 +148,7 @@ def _find_file(path: Path) -> Path:
 
 
 def _file_in_folder(folder: Path) -> Path:
-    for name in _IN_FOLDER:
+    for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return folder / name
     part = find_parts(folder)
@@ -154,7 +158,7 @@ def _file_in_folder(folder: Path) -> Path:
     files = [name for name in names if name.endswith((*_SUFFIXES, INDEX_SUFFIX))]
     steps = [name for name in names if name.startswith("step-")] or [f for f in ("best", "checkpoints") if f in names]
     hint = f" It holds {_some(files or steps)}: name one of them." if files or steps else ""
-    raise UserError(f"the folder {folder} holds no {' and no '.join(_IN_FOLDER[:2])}.{hint} {_ACCEPTED}")
+    raise UserError(f"the folder {folder} holds no {WEIGHTS_FILE} and no {TRAINING_WEIGHTS}.{hint} {_ACCEPTED}")
 
 
 def _beside(path: Path) -> str:
@@ -178,7 +182,8 @@ def _read_file(path: Path) -> Dict[str, np.ndarray]:
         content, container = _content(file)
         if container != "torchscript":
             content = _state_dict(content, path)
-        arrays = {name: leaf.read() for name, leaf in _flatten(content, "", path) if isinstance(leaf, StoredArray)}
+        stored = _flat(content, path, lambda leaf: isinstance(leaf, StoredArray))
+        arrays = {name: leaf.read() for name, leaf in stored.items()}
     if not arrays:
         save = "torch.save(model.state_dict(), path)" if container else "paddle.save(layer.state_dict(), path)"
         raise UserError(f"{path} holds no named arrays. Save a state dict: {save}")
@@ -230,17 +235,33 @@ def _holds_array(value: Any) -> bool:
     return isinstance(value, StoredArray) or any(_holds_array(entry) for entry in entries)
 
 
-def _flatten(value: Any, name: str, file: Path) -> Iterator[Tuple[str, Any]]:
-    """The leaves of nested dicts and lists under names joined with dots."""
+def _flat(content: Any, file: Path, is_wanted: Callable[[Any], bool]) -> Dict[str, Any]:
+    """Those leaves of nested dicts and lists that are wanted, under names joined with dots."""
+    found: Dict[str, Any] = {}
+    length = 0
+    for name, leaf in _leaves(content, "", file):
+        if not name or not is_wanted(leaf):
+            continue
+        if name in found:
+            raise UserError(f"{file}: two entries in it are named {name!r}")
+        length += len(name)
+        if length > _MAX_NAMES:
+            raise UserError(
+                f"{file}: the names in it have more than {_MAX_NAMES:,} characters, far beyond what any weights need. "
+                "Save a state dict alone, under the names of the model"
+            )
+        found[name] = leaf
+    return found
+
+
+def _leaves(value: Any, name: str, file: Path) -> Iterator[Tuple[str, Any]]:
+    if len(name) > _LONGEST_NAME:
+        raise UserError(
+            f"{file}: an entry in it has a name of more than {_LONGEST_NAME:,} characters, {name[:80]}...; weights have "
+            "short names. Save a state dict alone, under the names of the model"
+        )
     if not isinstance(value, (dict, list, tuple)):
-        if name:
-            yield name, value
+        yield name, value
         return
-    seen = set()
-    entries = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, entry in entries:
-        for full, leaf in _flatten(entry, f"{name}.{key}" if name else str(key), file):
-            if full in seen:
-                raise UserError(f"{file}: two entries in it are named {full!r}")
-            seen.add(full)
-            yield full, leaf
+    for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _leaves(entry, f"{name}.{key}" if name else str(key), file)
