@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Dict, List, NamedTuple, NoReturn, Set, Tuple
+from typing import Dict, List, NamedTuple, NoReturn, Optional, Set, Tuple
 
 from passl.checkpoint.mapped_files import MappedFile
 from passl.utils.errors import UserError
@@ -23,8 +23,9 @@ _STORED = 0
 # Bits of a record's flags: 1 and 2 say how hard the packer tried, 3 that sizes follow the record, 11 that its name is UTF-8.
 _KNOWN_FLAGS = 0b1000_0000_1110
 _SIZES_FOLLOW = 1 << 3
-# What follows a record then: a mark, the checksum and two sizes of 4 or 8 bytes.
-_LONGEST_TRAILER = 24
+# What follows a record then: the checksum and two sizes of 4 or 8 bytes, often after a mark. By its length.
+_TRAILER_MARK = b"PK\x07\x08"
+_TRAILERS = {16: "<4sIII", 24: "<4sIQQ", 12: "<III", 20: "<IQQ"}
 
 _END = struct.Struct("<4sHHHHIIH")
 _LOCATOR = struct.Struct("<4sIQI")
@@ -182,25 +183,36 @@ class ZipArchive:
 
     def _located(self, entries: List[_Entry], directory: int, end: int) -> Dict[str, Record]:
         records: Dict[str, Record] = {}
-        position, before = 0, b""
+        position, before = 0, None
         for entry in sorted(entries, key=lambda entry: entry.header):
-            if entry.header < position:
-                self.refuse(f"its records {_shown(before)} and {_shown(entry.name)} overlap")
-            if entry.header - position > (_LONGEST_TRAILER if before else 0):
-                self.refuse(
-                    f"{entry.header - position:,} bytes before its record {_shown(entry.name)} belong to no record"
-                )
+            if before is not None and entry.header < position:
+                self.refuse(f"its records {_shown(before.name)} and {_shown(entry.name)} overlap")
+            self._check_trailer(before, position, entry.header, f"its record {_shown(entry.name)}")
             begin = self._begin(entry, directory)
-            position, before = begin + entry.packed, entry.name
+            position, before = begin + entry.packed, entry
             if position > end:
                 self.refuse(f"its record {_shown(entry.name)} reaches beyond the end of all records")
             name = self._name(entry)
             if name in records:
                 self.refuse(f"its record {name[:80]!r} stands twice in it")
             records[name] = Record(name, begin, entry.packed, entry.method == _STORED, entry.checksum)
-        if end - position > _LONGEST_TRAILER:
-            self.refuse(f"{end - position:,} bytes before its directory belong to no record")
+        self._check_trailer(before, position, end, "its directory")
         return records
+
+    def _check_trailer(self, entry: Optional[_Entry], position: int, end: int, after: str) -> None:
+        """Between a record and what comes after it stand its checksum and sizes if its flags say so, and else nothing.
+
+        PyTorch leaves them out for a record without bytes.
+        """
+        length = end - position
+        if length == 0 and (entry is None or not entry.flags & _SIZES_FOLLOW or entry.size == 0):
+            return
+        if entry is None or not entry.flags & _SIZES_FOLLOW or length not in _TRAILERS:
+            self.refuse(f"{length:,} bytes before {after} belong to no record")
+        fields = self._unpack(struct.Struct(_TRAILERS[length]), position)
+        mark = (_TRAILER_MARK,) if len(fields) == 4 else ()
+        if fields != (*mark, entry.checksum, entry.packed, entry.size):
+            self.refuse(f"what follows its record {_shown(entry.name)} contradicts the directory")
 
     def _begin(self, entry: _Entry, directory: int) -> int:
         """Where the bytes of a record begin, from the header before it, which must say what the directory says."""

@@ -204,6 +204,59 @@ def altered_pickles(rng):
     return files
 
 
+def again(value, symbol, count):
+    """A list of `count` calls of `symbol` with the same `value`."""
+    return b"](" + value + b"\x85q\x01" + symbol + b"q\x02h\x01R" + b"h\x02h\x01R" * (count - 1) + b"e"
+
+
+def nested_names(key, depth, leaf):
+    """A tensor under "a", and dicts in one another, each under `key`, around 300,000 of `leaf`."""
+    start = b"}(" + text("a") + pickle.dumps(ARRAY, protocol=2)[2:-1] + b"r\xff\x00\x00\x00"
+    leaves = b"".join(b"J" + struct.pack("<i", number) + leaf for number in range(300_000))
+    return b"\x80\x02" + start + (text(key) + b"}(") * depth + leaves + b"u" * depth + b"u."
+
+
+def bombs():
+    """Files by kind and name, of one or two megabytes each, that fill the memory or take for ever if the reader lets them.
+
+    All stay below the shipped limit of instructions.
+    """
+    count, calls = 100_000, 150_000
+    numbers_again = b"](" + b"K\x07" * count + b"e"
+    keys = b"}(" + b"".join(b"J" + struct.pack("<i", key) + b"N" for key in range(count)) + b"u"
+    names = b"}(" + b"".join(text(f"{key:x}") + b"N" for key in range(count)) + b"u"
+    letters = text("x" * 1000)
+    encode = letters + text("latin1") + b"\x86q\x01" + global_name("_codecs", "encode") + b"q\x02h\x01R"
+    module = global_name("__torch__", "Model")
+    rebuild = global_name("torch._utils", "_rebuild_tensor_v2")
+    strided = tensor(storage(4), (4,), (1,))[len(rebuild) : -1]
+
+    def count_of_pairs(depth):
+        pairs = b"".join(b"h%c" % n * 2 + b"\x86q%c" % (n + 1) for n in range(depth))
+        stored = storage(4).replace(number(4), b"h%c" % depth)
+        return b"](K\x01q\x00" + pairs + tensor(stored, (4,), (1,)) + b"e"
+
+    values = {
+        "count-of-pairs-28": count_of_pairs(28),
+        "count-of-pairs-200": count_of_pairs(200),
+        "sizes": again(numbers_again, global_name("torch", "Size"), calls),
+        "counters": again(keys, global_name("collections", "Counter"), calls),
+        "devices": again(letters, global_name("torch", "device"), calls),
+        "states": b"](" + names + b"q\x00" + module + b"q\x03)\x81h\x00b" + b"h\x03)\x81h\x00b" * 80_000 + b"e",
+        "tensors": b"](" + rebuild + b"q\x02" + strided + b"q\x01R" + b"h\x02h\x01R" * 300_000 + b"e",
+    }
+    four = np.arange(4, dtype="<f4").tobytes()
+    return {
+        "torch": {name: state_dict_archive(pickled(value), _0=four) for name, value in values.items()},
+        "paddle": {
+            "names-of-arrays": nested_names("x" * 1020, 28, b"j\xff\x00\x00\x00"),
+            "names-of-values": nested_names("x" * 1020, 28, b"N"),
+            "names-below-the-limit": nested_names("x" * 900, 1, b"j\xff\x00\x00\x00"),
+            "encoded": b"\x80\x02](" + encode + b"h\x02h\x01R" * 300_000 + b"e.",
+        },
+    }
+
+
 # -- archives of PyTorch
 
 BOMBS = ("memo-bomb", "list-bomb", "deep", "deep-tuple", "doubling", "wide-doubling")
@@ -422,6 +475,17 @@ def contradicting_archives():
         "text-as-pickle": archive({**records, "data.pkl": b"import os"}),
         "before-1.6": recorded("before-1.6"),
     }  # fmt: skip
+    trailer = real.index(b"PK\x07\x08")
+    for name, place in (("mark", 0), ("checksum", 4), ("packed-size", 8), ("size", 12)):
+        files[f"trailer-with-another-{name}"] = patched(real, trailer + place, "<B", real[trailer + place] ^ 1)
+    for count in (1, 12, 16, 24):  # which is how long a trailer may be, but none is announced
+        hidden = honest[:directory] + bytes(count) + honest[directory:]
+        files[f"{count}-hidden-bytes-before-the-directory"] = patched(hidden, len(hidden) - 6, "<I", directory + count)
+        between = bytearray(honest[: headers[1]] + bytes(count) + honest[headers[1] :])
+        struct.pack_into("<I", between, end + count + 16, directory + count)
+        for entry_place, header in zip(entries[1:], headers[1:]):
+            struct.pack_into("<I", between, entry_place + count + 42, header + count)
+        files[f"{count}-hidden-bytes-between-records"] = bytes(between)
     crowded = bytearray(archive({**records, **{f"data/{number}": b"" for number in range(1, 3000)}}))
     place = crowded.find(b"PK\x01\x02")
     while place >= 0:
@@ -534,7 +598,7 @@ MALFORMED_SAFETENSORS = {
     ),
     "not JSON": (safetensors_file(b"{nonsense"), "header is not JSON"),
     "not UTF-8": (safetensors_file(b"{\xff\xfe}"), "header is not JSON"),
-    "a list": (safetensors_file([1]), "not a mapping"),
+    "a list": (safetensors_file([1]), "holds no mapping"),
     "nested without end": (safetensors_file(b"[" * 200_000), "header is not JSON"),
     "name twice": (safetensors_file(TWICE, EIGHT), "'a' stands twice"),
     "shape twice": (safetensors_file(INNER_TWICE, EIGHT), "'shape' stands twice"),
@@ -560,7 +624,7 @@ MALFORMED_SAFETENSORS = {
     "negative length": (safetensors_file({"a": entry(shape=(-2,))}, EIGHT), r"shape \[-2\]"),
     "fractional length": (safetensors_file({"a": entry(shape=(2.0,))}, EIGHT), r"shape \[2.0\]"),
     "truth value as length": (safetensors_file({"a": entry(shape=(True, 2))}, EIGHT), "shape"),
-    "nested shape": (safetensors_file({"a": entry(shape=([2],))}, EIGHT), "the shape of a list"),
+    "nested shape": (safetensors_file({"a": entry(shape=([2],))}, EIGHT), "the shape a list"),
     "too many axes": (safetensors_file({"a": entry(shape=(1,) * 40 + (2,))}, EIGHT), "shape"),
     "product beyond 64 bits": (safetensors_file({"a": entry(shape=(2**40, 2**40))}, EIGHT), "needs 4,835,703"),
     "10 GB claimed": (

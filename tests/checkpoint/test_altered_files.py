@@ -25,7 +25,7 @@ import torch_files  # noqa: E402
 # How many variants of each kind there are: attacks, truncated files, files with a changed byte.
 COUNTS = {
     "paddle": (359, 120, 240),
-    "torch": (502, 120, 300),
+    "torch": (514, 120, 300),
     "sets": (34, 0, 0),
     "safetensors": (38, 60, 100),
 }
@@ -95,7 +95,7 @@ def test_there_are_as_many_variants_as_said(results):
         for kind in COUNTS
     }
     assert found == COUNTS
-    assert sum(sum(counts) for counts in COUNTS.values()) == 1873
+    assert sum(sum(counts) for counts in COUNTS.values()) == 1885
 
 
 def test_honest_files_among_them_read(results):
@@ -155,6 +155,26 @@ def test_refusals_say_where_and_that_nothing_ran(results, kind, name):
 def test_missing_files_of_a_set_are_named(results):
     message = results["outcomes"]["sets"]["file-missing"]["refused"]
     assert "1 of its 2 files are missing" in message and "model-00002-of-00002.bin" in message
+
+
+@pytest.mark.parametrize("kind", ["torch", "paddle"])
+def test_bombs_below_the_shipped_limits_are_refused_within_500_megabytes(tmp_path, kind):
+    """Each would take gigabytes or minutes if the reader let it; the other tests read with a lower limit."""
+    bombs = altered_files.bombs()[kind]
+    assert max(map(len, bombs.values())) < 4 << 20
+    write(tmp_path, {kind: bombs})
+    report = read(tmp_path, pickles.MAX_INSTRUCTIONS)
+    outcomes = report["outcomes"][kind]
+    assert {name: found for name, found in outcomes.items() if "refused" not in found} == {}
+    limit = f"{pickles.MAX_INSTRUCTIONS:,} instructions"
+    assert len(outcomes) == len(bombs) and not any(limit in found["refused"] for found in outcomes.values())
+    assert report["peak"] < 500 << 20
+    reasons = {name: found["refused"] for name, found in outcomes.items()}
+    if kind == "torch":
+        assert "a storage of a tuple of numbers is announced" in reasons["count-of-pairs-28"]
+        assert "torch.Size in an unknown way" in reasons["sizes"]
+    else:
+        assert all("characters" in reason for name, reason in reasons.items() if name.startswith("names-"))
 
 
 @pytest.mark.slow

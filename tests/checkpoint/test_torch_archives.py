@@ -1,5 +1,7 @@
 """PyTorch's files without PyTorch: what recorded ones hold, and what is said of those that are not read."""
 
+import io
+import struct
 import subprocess
 import sys
 import zipfile
@@ -213,3 +215,39 @@ assert peak() - before < 16 << 20, peak() - before
 """
     command = [sys.executable, "-c", program, str(tmp_path / "a.pt")]
     subprocess.run(command, check=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"})
+
+
+@pytest.mark.parametrize("layout", ["<4sIII", "<4sIQQ", "<III", "<IQQ"])
+def test_sizes_that_follow_a_record_are_read_in_every_form_and_compared(tmp_path, layout):
+    """Written to where nothing can be changed afterwards, a zip archive says checksum and sizes after each record."""
+
+    class Pipe(io.RawIOBase):
+        def __init__(self):
+            self.content = b""
+
+        def writable(self):
+            return True
+
+        def write(self, block):
+            self.content += bytes(block)
+            return len(block)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w") as opened:
+        opened.writestr("archive/data.pkl", pickled(dictionary(a=tensor(storage(4), (4,), (1,)))))
+        opened.writestr("archive/data/0", FOUR.tobytes())
+    content, directory = pipe.content, pipe.content.index(b"PK\x01\x02")
+    place = directory - 16  # of the last trailer
+    fields = struct.unpack("<4sIII", content[place:directory])
+    trailer = struct.pack(layout, *fields[-len(struct.unpack(layout, bytes(struct.calcsize(layout)))) :])
+    moved = len(trailer) - 16
+    end = len(content) - 6 + moved
+    content = content[:place] + trailer + content[directory:]
+    content = content[:end] + struct.pack("<I", directory + moved) + content[end + 4 :]
+    (tmp_path / "a.pt").write_bytes(content)
+    assert_same(read_weights(tmp_path / "a.pt"), {"a": FOUR})
+    for changed in range(len(trailer)):
+        other = bytearray(content)
+        other[place + changed] ^= 1
+        (tmp_path / "b.pt").write_bytes(other)
+        assert "what follows its record 'archive/data/0' contradicts the directory" in refusal(tmp_path / "b.pt")
