@@ -31,7 +31,7 @@ from passl.utils.errors import UserError
 from passl.utils.files import UNFINISHED, sync_folder
 from passl.utils.files import sha256 as sha256_of
 from passl.utils.logging import get_logger
-from passl.zoo.web import GO_ON, FetchError, open_source, source_of, split_address
+from passl.zoo.web import GO_ON, FetchError, open_source, shown, source_of, split_address
 
 _ATTEMPTS = 5  # how often one call takes up a transfer that breaks off
 _BLOCK = 1 << 18
@@ -56,13 +56,13 @@ def fetch(address: str, sha256: Optional[str] = None) -> Path:
     """
     target = cache_path(address)
     if sha256 is not None and not re.fullmatch("[0-9a-f]{8,64}", sha256):
-        raise UserError(f"sha256 {sha256!r} for {address}: 8 to 64 hexadecimal digits are accepted")
+        raise UserError(f"sha256 {sha256!r} for {shown(address)}: 8 to 64 hexadecimal digits are accepted")
     if _is_good(target, sha256):
         return target
     if is_offline():
         state = "is in the cache, but is not what was published" if target.is_file() else "is not in the cache"
         raise FetchError(
-            f"{address} {state}, and PASSL_OFFLINE is set. Put the file to {target}, or give the path of a local file, or "
+            f"{shown(address)} {state}, and PASSL_OFFLINE is set. Put the file to {target}, or give the path of a local file, or "
             "unset PASSL_OFFLINE"
         )
     source = source_of(address)
@@ -242,12 +242,12 @@ def _download(source: str, unfinished: _Unfinished, sha256: Optional[str]) -> No
             unfinished.clear()
             if is_first_part:
                 raise UserError(
-                    f"{source} is not what was published: its SHA-256 is {actual}, expected {expected}. Nothing of it was "
+                    f"{shown(source)} is not what was published: its SHA-256 is {actual}, expected {expected}. Nothing of it was "
                     "kept. Try again; if it stays so, the server or the mirror has another file"
                 )
             problem = "the parts that were fetched do not fit together"
-        get_logger().info("%s: %s; going on", source, problem)
-    raise FetchError(f"{source}: {problem}, in the last of {_ATTEMPTS} attempts. {GO_ON}")
+        get_logger().info("%s: %s; going on", shown(source), problem)
+    raise FetchError(f"{shown(source)}: {problem}, in the last of {_ATTEMPTS} attempts. {GO_ON}")
 
 
 def _receive(source: str, unfinished: _Unfinished, sha256: Optional[str]) -> Optional[str]:
@@ -276,7 +276,7 @@ def _receive(source: str, unfinished: _Unfinished, sha256: Optional[str]) -> Opt
         if response.status == 200:  # the first call, or a server that gives the whole file (again)
             if found.length is None and not response.chunked and sha256 is None:
                 raise FetchError(
-                    f"{source}: the server does not say how long the file is; give the path of a local file"
+                    f"{shown(source)}: the server does not say how long the file is; give the path of a local file"
                 )
             start = 0
             unfinished.begin(found)
@@ -303,7 +303,7 @@ def _copy(source: str, response: Any, unfinished: _Unfinished, start: int, lengt
             "folder on another disk"
         )
     size = "size unknown" if length is None else _mb(length)
-    get_logger().info("downloading %s (%s%s)", source, size, f", {_mb(start)} of it are here" if start else "")
+    get_logger().info("downloading %s (%s%s)", shown(source), size, f", {_mb(start)} of it are here" if start else "")
     bar = tqdm(total=length, initial=start, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty())
     with bar:
         while length is None or unfinished.size < length:

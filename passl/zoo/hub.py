@@ -9,10 +9,12 @@ state of the day of the download; remove the folder to fetch it anew, or name a 
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Sequence, Union
 
+from passl.checkpoint.weights import INDEX_SUFFIX, MODEL_WEIGHTS, OPEN_CLIP_WEIGHTS, PADDLEMIX_WEIGHTS
 from passl.tokenizers.files import VOCABULARIES
 from passl.tokenizers.settings import CONFIG_FILE, SPECIAL_TOKENS_FILE
 from passl.utils.errors import UserError
@@ -21,22 +23,19 @@ from passl.zoo.downloads import cache_path, fetch, is_offline
 from passl.zoo.web import FetchError
 
 HUB = "https://huggingface.co"
-OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 # Weights by the config that describes them, the safest kind first.
 _WEIGHTS_BESIDE = {
     "open_clip_config.json": OPEN_CLIP_WEIGHTS,
-    "config.json": (
-        "model.safetensors",
-        "model.safetensors.index.json",
-        "pytorch_model.bin",
-        "pytorch_model.bin.index.json",
-        "model_state.pdparams",
-    ),
+    "config.json": (*MODEL_WEIGHTS, PADDLEMIX_WEIGHTS),
 }
 _VOCABULARIES = tuple(dict.fromkeys(file for vocabulary in VOCABULARIES for file in vocabulary.files))
 _TOKENIZER_FILES = (*_VOCABULARIES, CONFIG_FILE, SPECIAL_TOKENS_FILE)
-_MODEL_FOUND, _TOKENIZER_FOUND = ".passl-model.json", ".passl-tokenizer.json"
+# The notes of what was fetched: a model; all of it but its weights; a tokenizer alone.
+_MODEL_FOUND, _CONFIG_FOUND, _TOKENIZER_FOUND = ".passl-model.json", ".passl-config.json", ".passl-tokenizer.json"
+# What servers answer for a file that is not there. Plain file servers and object stores often say 403, which the hub
+# says of a repository that may not be read: it counts as missing where another of its files came.
+_MISSING, _FORBIDDEN = 404, 403
 
 
 def hub_address(repo: str, file: str, revision: str = "main") -> str:
@@ -57,21 +56,29 @@ def hub_address(repo: str, file: str, revision: str = "main") -> str:
     return f"{HUB}/{repo}/resolve/{revision}/{file}"
 
 
-def hub_folder(repo: str, revision: str = "main") -> Path:
+def hub_folder(repo: str, revision: str = "main", with_weights: bool = True) -> Path:
     """A folder with a repository's model: its config, its weights, and the files of its tokenizer if it has any.
+
+    Args:
+        repo: organisation/name.
+        revision: a branch, a tag or a commit.
+        with_weights: False fetches the small files alone, to learn what the model is or to get its tokenizer.
 
     Raises:
         UserError: the repository has no config or no weights that are known, or they cannot be fetched.
     """
     folder = _folder(repo, revision)
-    if _found(folder, _MODEL_FOUND) is None:
+    note = _MODEL_FOUND if with_weights else _CONFIG_FOUND
+    if not _is_found(folder, _MODEL_FOUND) and not _is_found(folder, note):
         config = fetch_first(repo, list(_WEIGHTS_BESIDE), revision)
-        weights = fetch_first(repo, _WEIGHTS_BESIDE[config.name], revision)
-        files = [config.name, weights.name]
-        if weights.name.endswith(".index.json"):
-            files += _fetch_shards(weights, repo, revision)
-        files += _fetch_those_there(repo, ("preprocessor_config.json", *_TOKENIZER_FILES), revision)
-        _write_found(folder, _MODEL_FOUND, files)
+        files = [config.name]
+        if with_weights:
+            weights = fetch_first(repo, _WEIGHTS_BESIDE[config.name], revision)
+            files.append(weights.name)
+            if weights.name.endswith(INDEX_SUFFIX):
+                files += _fetch_shards(weights, repo, revision)
+        files += _fetch_those_there(repo, ("preprocessor_config.json", *_TOKENIZER_FILES), revision, is_readable=True)
+        _write_found(folder, note, files)
     return folder
 
 
@@ -82,7 +89,7 @@ def tokenizer_folder(repo: str, revision: str = "main") -> Path:
         UserError: the repository has none, or they cannot be fetched.
     """
     folder = _folder(repo, revision)
-    if _found(folder, _TOKENIZER_FOUND) is None:
+    if not _is_found(folder, _TOKENIZER_FOUND):
         files = _fetch_those_there(repo, _TOKENIZER_FILES, revision)
         if not set(files) & set(_VOCABULARIES):
             fetch_first(repo, _VOCABULARIES, revision)  # says why there is none
@@ -100,29 +107,51 @@ def fetch_first(repo: str, files: Sequence[str], revision: str = "main") -> Path
     for address in addresses:
         if cache_path(address).is_file():
             return fetch(address)
+    refusals = []
     for address in addresses:
-        path = _fetch_if_there(address)
-        if path is not None:
-            return path
+        outcome = _fetch_if_there(address)
+        if isinstance(outcome, Path):
+            return outcome
+        refusals.append(outcome)
+    _raise_forbidden(refusals)
     raise FetchError(
         f"{HUB}/{repo} (revision {revision}) has none of {', '.join(files)}: give the path of a local file", 404
     )
 
 
-def _fetch_if_there(address: str) -> Optional[Path]:
+def _fetch_those_there(repo: str, files: Sequence[str], revision: str, is_readable: bool = False) -> List[str]:
+    """The names of those files that the repository has, after fetching them; offline, of those in the cache.
+
+    Args:
+        repo: organisation/name.
+        files: each may be missing.
+        revision: a branch, a tag or a commit.
+        is_readable: whether another file of the repository came already.
+    """
+    if is_offline():
+        return [file for file in files if (_folder(repo, revision) / file).is_file()]
+    outcomes = {file: _fetch_if_there(hub_address(repo, file, revision)) for file in files}
+    found = [file for file, outcome in outcomes.items() if isinstance(outcome, Path)]
+    if not found and not is_readable:
+        _raise_forbidden([outcome for outcome in outcomes.values() if isinstance(outcome, FetchError)])
+    return found
+
+
+def _fetch_if_there(address: str) -> Union[Path, FetchError]:
+    """The file at an address, or what the server answered if that can mean that there is none."""
     try:
         return fetch(address)
     except FetchError as error:
-        if error.status != 404:
+        if error.status not in (_MISSING, _FORBIDDEN):
             raise
-        return None
+        return error
 
 
-def _fetch_those_there(repo: str, files: Sequence[str], revision: str) -> List[str]:
-    """The names of those files that the repository has, after fetching them; offline, of those in the cache."""
-    if is_offline():
-        return [file for file in files if (_folder(repo, revision) / file).is_file()]
-    return [file for file in files if _fetch_if_there(hub_address(repo, file, revision)) is not None]
+def _raise_forbidden(refusals: Sequence[FetchError]) -> None:
+    """Where nothing came, a 403 among the answers says more than that all are missing."""
+    for refusal in refusals:
+        if refusal.status == _FORBIDDEN:
+            raise refusal
 
 
 def _fetch_shards(index: Path, repo: str, revision: str) -> List[str]:
@@ -141,13 +170,14 @@ def _folder(repo: str, revision: str) -> Path:
     return cache_path(hub_address(repo, "any", revision)).parent
 
 
-def _found(folder: Path, note: str) -> Optional[List[str]]:
-    """The files that were fetched before, if they are all there still."""
+def _is_found(folder: Path, note: str) -> bool:
+    """Whether a note says what was fetched before, and all of it is there still. A damaged one says nothing."""
     try:
         files = json.loads((folder / note).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return files if all((folder / file).is_file() for file in files) else None
+    except (FileNotFoundError, ValueError, RecursionError):
+        return False
+    is_list = isinstance(files, list) and bool(files) and all(isinstance(file, str) and file for file in files)
+    return is_list and all(os.path.isfile(folder / file) for file in files)
 
 
 def _write_found(folder: Path, note: str, files: Sequence[str]) -> None:

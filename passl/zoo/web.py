@@ -33,6 +33,13 @@ class FetchError(UserError):
         self.status = status
 
 
+def shown(address: str) -> str:
+    """An address for messages: without user name and password, and without what follows `?`, which may be secret."""
+    place, mark, _ = address.partition("?")
+    place = re.sub(r"(//|^)[^/]*@", r"\1", place.partition("#")[0])
+    return place + ("?..." if mark else "")
+
+
 def split_address(address: str) -> SplitResult:
     """The parts of an address.
 
@@ -42,18 +49,18 @@ def split_address(address: str) -> SplitResult:
     try:
         parts = urlsplit(address)
         parts.port  # noqa: B018 - raises when it is no number
-    except ValueError as error:
-        raise UserError(f"{address!r} is no address ({error}); {_ACCEPTED}") from None
+    except ValueError:
+        raise UserError(f"{shown(address)!r} is no address; {_ACCEPTED}") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise UserError(f"{address!r} is not an address that can be fetched; {_ACCEPTED}")
+        raise UserError(f"{shown(address)!r} is not an address that can be fetched; {_ACCEPTED}")
     if "@" in parts.netloc:
         raise UserError(f"an address with a user name or password is not accepted (host {parts.hostname}); {_ACCEPTED}")
     if parts.scheme == "http" and not _is_this_machine(parts.hostname):
         raise UserError(
-            f"{address}: http can be altered on the way; {_ACCEPTED}, or set PASSL_MIRROR to a host you trust"
+            f"{shown(address)}: http can be altered on the way; {_ACCEPTED}, or set PASSL_MIRROR to a host you trust"
         )
     if not parts.path or parts.path.endswith("/"):
-        raise UserError(f"{address} names no file: it ends with the host or with a slash")
+        raise UserError(f"{shown(address)} names no file: it ends with the host or with a slash")
     return parts
 
 
@@ -80,8 +87,12 @@ def source_of(address: str) -> str:
             host, mirror = "", entry
         if not mirror.startswith(("https://", "http://")):
             raise UserError(
-                f"PASSL_MIRROR has {entry!r}. Accepted: https://mirror, http://mirror, or host=https://mirror for one "
+                f"PASSL_MIRROR has {shown(entry)!r}. Accepted: https://mirror, http://mirror, or host=https://mirror for one "
                 "host; several with commas between them"
+            )
+        if "@" in mirror.partition("//")[2].partition("/")[0]:
+            raise UserError(
+                f"PASSL_MIRROR has a user name or password for {shown(mirror)}, which is not sent; set a mirror without one"
             )
         if host in ("", parts.netloc.lower()):
             return mirror.rstrip("/") + path
@@ -118,17 +129,17 @@ def open_source(source: str, headers: Dict[str, str]) -> Tuple[Any, Optional[str
     except urllib.error.HTTPError as error:
         error.close()
         answer = f"{error.code} {error.reason}".rstrip()
-        raise FetchError(f"{source}: the server answers {answer}. {_advice(error.code)}", error.code) from None
+        raise FetchError(f"{shown(source)}: the server answers {answer}. {_advice(error.code)}", error.code) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise FetchError(
-            f"{source} cannot be reached ({reason or type(error).__name__}). Check the network and the proxy settings, set "
-            "PASSL_MIRROR, or give the path of a local file"
+            f"{shown(source)} cannot be reached ({reason or type(error).__name__}). Check the network and the proxy settings, "
+            "set PASSL_MIRROR, or give the path of a local file"
         ) from None
     if response.status not in (200, 206) or response.headers.get_content_type() == "text/html":
         response.close()
         raise FetchError(
-            f"{source}: the server answers {response.status} with {response.headers.get_content_type()}, not with a file. "
+            f"{shown(source)}: the server answers {response.status} with {response.headers.get_content_type()}, not with a file. "
             "Give the address that the download itself has",
             response.status,
         )
@@ -147,7 +158,7 @@ def _advice(status: int) -> str:
 
 
 class _Redirects(urllib.request.BaseHandler):
-    """Follows redirects to https, and those that stay on a host that was asked by http.
+    """Follows redirects to https, and those that stay with the server that was asked by http: same host, same port.
 
     The hub answers for a large file with a redirect that carries the file's SHA-256; the storage behind it lacks that.
     """
@@ -161,18 +172,32 @@ class _Redirects(urllib.request.BaseHandler):
         location = headers.get("Location")
         if location is None:
             return None  # an error like any other
-        address = urljoin(request.full_url, quote(location, safe=_PATH_CHARACTERS + "?#[]"))
-        before, after = urlsplit(request.full_url), urlsplit(address)
-        stays = (before.scheme, before.hostname) == (after.scheme, after.hostname) and after.scheme == "http"
+        try:
+            address = urljoin(request.full_url, quote(location, safe=_PATH_CHARACTERS + "?#[]"))
+        except ValueError:  # brackets that do not belong together
+            address = ""
         response.close()
-        if after.scheme != "https" and not stays:
-            raise FetchError(f"{request.full_url} leads to {address}, which is not followed: only https:// is", code)
+        start = shown(request.full_url)
+        before, after = _server_of(request.full_url), _server_of(address)
+        if after is None or (after[0] != "https" and not (after == before and after[0] == "http")):
+            raise FetchError(f"{start} leads to {shown(address)}, which is not followed: only https:// is", code)
         self._left -= 1
         if self._left < 0:
-            raise FetchError(f"{request.full_url} leads from address to address without an end", code)
+            raise FetchError(f"{start} leads from address to address without an end", code)
         return self.parent.open(urllib.request.Request(address, headers=request.headers), timeout=request.timeout)
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+def _server_of(address: str) -> Optional[Tuple[str, Optional[str], Optional[int]]]:
+    """Scheme, host and port of an address; None if it is none, or has a user name in it."""
+    try:
+        parts = urlsplit(address)
+        if "@" in parts.netloc:
+            return None
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
 
 
 def _linked_sha256(headers: Mapping[str, str]) -> Optional[str]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -305,6 +306,83 @@ def test_address_that_is_not_accepted_says_why(cache, given, reason):
     with pytest.raises(UserError, match=reason) as caught:
         fetch(given)
     assert "https://host/path is accepted" in str(caught.value) or reason == "names no file"
+    assert "secret" not in str(caught.value)
+
+
+def test_redirect_from_http_to_another_port_of_this_machine_is_refused(server, cache):
+    with type(server)() as other:
+        other.files[PATH] = BODY
+        server.redirects["/start.pt"] = other.address + PATH
+        with pytest.raises(FetchError, match=f"leads to {other.address}{PATH}, which is not followed"):
+            fetch(server.address + "/start.pt")
+        assert not other.requests
+
+
+@pytest.mark.parametrize(
+    "target", ["http://127.0.0.1:port/a.pt", "http://[::1/a.pt", "https://name:secret@127.0.0.1/a.pt"]
+)
+def test_redirect_to_what_is_no_address_is_refused(server, cache, target):
+    server.redirects["/start.pt"] = target
+    with pytest.raises(FetchError, match="which is not followed") as caught:
+        fetch(server.address + "/start.pt")
+    assert "secret" not in str(caught.value)
+
+
+def _spoil(kind, server, monkeypatch):
+    """Lets a download fail in one of the ways that a message tells of."""
+    if kind == "status":
+        server.statuses[PATH + "?token=secret"] = 403
+    elif kind == "page":
+        server.headers["Content-Type"] = "text/html"
+    elif kind == "gone":
+        server.__exit__()
+    elif kind == "length":
+        server.with_length = False
+    elif kind == "cut":
+        server.cuts[:] = [1000] * downloads._ATTEMPTS
+        server.etags[PATH + "?token=secret"] = None
+    elif kind == "redirect":
+        server.redirects[PATH + "?token=secret"] = "http://name:secret@example.com/a.pt?token=secret"
+    elif kind == "ring":
+        server.redirects[PATH + "?token=secret"] = PATH + "?token=secret"
+    elif kind == "offline":
+        monkeypatch.setenv("PASSL_OFFLINE", "1")
+
+
+@pytest.mark.parametrize(
+    "kind", ["status", "page", "gone", "length", "cut", "redirect", "ring", "offline", "hash", "none"]
+)
+def test_what_follows_the_question_mark_is_never_said(server, cache, kind, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    server.files[PATH + "?token=secret"] = BODY
+    _spoil(kind, server, monkeypatch)
+    address = f"{server.address}{PATH}?token=secret"
+    if kind == "none":
+        fetch(address)
+        assert f"downloading {server.address}{PATH}?..." in caplog.text
+    else:
+        with pytest.raises(UserError, match=re.escape(f"{server.address}{PATH}?...")) as caught:
+            fetch(address, "0" * 64 if kind == "hash" else None)
+        assert "secret" not in str(caught.value)
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "address", ["http://example.com/a.pt?secret", "https://h:x/a.pt?secret", "https://h/?secret", "x.pt?secret#secret"]
+)
+def test_address_that_is_not_accepted_is_not_said_in_full(cache, address):
+    with pytest.raises(UserError) as caught:
+        fetch(address)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "mirror", ["https://name:secret@m.example/a", "huggingface.co=http://secret@m.example", "n:secret@m"]
+)
+def test_mirror_with_a_password_is_refused_without_saying_it(cache, monkeypatch, mirror):
+    monkeypatch.setenv("PASSL_MIRROR", mirror)
+    with pytest.raises(UserError, match="PASSL_MIRROR has .*m.*mirror") as caught:
+        fetch("https://huggingface.co/a/b.pt")
     assert "secret" not in str(caught.value)
 
 
