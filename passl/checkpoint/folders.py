@@ -8,15 +8,15 @@ whenever the folder is read.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Protocol, Tuple
+from typing import Any, Dict, Mapping, NoReturn, Optional, Protocol, Tuple
 
 import numpy as np
 
 from passl.checkpoint.safe_tensors import read_safetensors, write_safetensors
 from passl.utils.errors import UserError
 from passl.utils.files import PathLike, atomic_folder, sha256, write_json
+from passl.utils.strict_json import read_mapping, shown
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
@@ -89,25 +89,21 @@ def is_model_folder(folder: PathLike) -> bool:
     if not path.is_file():
         return False
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):  # no JSON, so not ours
+        return read_mapping(path, str(path), _refuse).get("format") == "passl"
+    except UserError:  # no JSON, so not ours
         return False
-    return isinstance(config, dict) and config.get("format") == "passl"
 
 
 def _read_config(folder: Path) -> Dict[str, Any]:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise UserError(f"{folder} is not a model folder: it has no {CONFIG_FILE}. save_pretrained writes one")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({str(error)[:100]}); copy the whole folder again") from None
-    if not isinstance(config, dict) or config.get("format") != "passl":
+    config = read_mapping(path, str(path), _refuse)
+    if config.get("format") != "passl":
         raise UserError(f'{path} was not written by passl: it has no "format": "passl"')
     version = config.get("format_version")
     if type(version) is not int or version < 1:
-        raise UserError(f"{path}: format_version is {version!r:.40}, not a whole number")
+        raise UserError(f"{path}: format_version is {shown(version)}, not a whole number")
     if version > FORMAT_VERSION:
         raise UserError(f"{path}: format_version {version} is newer than {FORMAT_VERSION}; update passl to read it")
     weights = config.get("weights")
@@ -116,6 +112,10 @@ def _read_config(folder: Path) -> Dict[str, Any]:
     if not isinstance(config.get("spec"), dict):
         raise UserError(f"{path}: the specification spec is missing; copy the whole folder again")
     return config
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise UserError(f"{reason}; copy the whole folder again") from None
 
 
 def check_replaceable(old: Path, new: Path) -> None:

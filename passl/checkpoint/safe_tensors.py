@@ -23,9 +23,9 @@ from safetensors import SafetensorError, safe_open
 from passl.checkpoint.dtypes import check_writable, write_numbers
 from passl.checkpoint.mapped_files import MappedFile
 from passl.checkpoint.pickles import looks_like_pickle
-from passl.checkpoint.strict_json import parse_mapping
 from passl.utils.errors import UserError
 from passl.utils.files import atomic_file
+from passl.utils.strict_json import parse_mapping, shown
 
 _MAX_HEADER = 100_000_000
 _METADATA = "__metadata__"
@@ -121,7 +121,7 @@ def _read_header(path: Path) -> Tuple[Dict[str, _Entry], Dict[str, str], int]:
             _refuse(path, f"it announces a header of {length:,} bytes; {_MAX_HEADER:,} are allowed")
         if length > size - 8:
             _refuse(path, f"the file is truncated or altered: a header of {length:,} bytes, {size - 8:,} are left")
-        header = parse_mapping(file.read(length), "header", functools.partial(_refuse, path))
+        header = parse_mapping(file.read(length), "its header", functools.partial(_refuse, path))
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         _refuse(path, f"its {_METADATA} is not a mapping from text to text")
@@ -136,24 +136,16 @@ def _entry(name: str, value: Any, path: Path) -> _Entry:
         _refuse(path, f"{where} is not described by dtype, shape and data_offsets")
     number_format, shape, places = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(number_format, str) or number_format not in _FORMATS:
-        _refuse(path, f"{where} has the number format {_shown(number_format)}; accepted: {', '.join(_FORMATS)}")
+        _refuse(path, f"{where} has the number format {shown(number_format)}; accepted: {', '.join(_FORMATS)}")
     if not _are_integers(shape, lowest=1) or len(shape) > 32:
-        _refuse(path, f"{where} has the shape {_shown(shape)}; lengths are whole numbers from 1 on")
+        _refuse(path, f"{where} has the shape {shown(shape)}; lengths are whole numbers from 1 on")
     if not _are_integers(places, lowest=0) or len(places) != 2:
-        _refuse(path, f"{where} has the data_offsets {_shown(places)}; they are two whole numbers")
+        _refuse(path, f"{where} has the data_offsets {shown(places)}; they are two whole numbers")
     begin, end = places
     needed = math.prod(shape) * _FORMATS[number_format].itemsize
     if end - begin != needed:
         _refuse(path, f"{where} needs {needed:,} bytes for {shape} {number_format} and has {end - begin:,}")
     return _Entry(number_format, shape, begin, end)
-
-
-def _shown(value: Any) -> str:
-    """`value` for a message; nested ones are not shown, they could be of any size."""
-    flat = isinstance(value, (str, int, float)) or (
-        isinstance(value, list) and all(isinstance(entry, (str, int, float)) for entry in value)
-    )
-    return repr(value)[:80] if flat else f"of a {type(value).__name__}"
 
 
 def _are_integers(values: Any, lowest: int) -> bool:

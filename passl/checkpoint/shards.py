@@ -15,8 +15,8 @@ from typing import Any, Callable, Dict, List, Mapping, NoReturn, Optional
 
 import numpy as np
 
-from passl.checkpoint.strict_json import parse_mapping
 from passl.utils.errors import UserError
+from passl.utils.strict_json import read_mapping, shown
 
 INDEX_SUFFIX = ".index.json"
 _MAX_INDEX = 64 << 20
@@ -83,7 +83,7 @@ def _weight_map(index: Path) -> Dict[str, str]:
         _refuse(index, "it has no weight_map, which says where each array is")
     for name, file in file_of.items():
         if not isinstance(file, str) or not _is_plain_name(file):
-            _refuse(index, f"it places {name[:80]!r} in {str(file)[:80]!r}, which is no name of a file beside it")
+            _refuse(index, f"it places {name[:80]!r} in {shown(file)}, which is no name of a file beside it")
     files = sorted(set(file_of.values()))
     parts = [match for match in map(_PART.search, files) if match]
     for part in parts:
@@ -96,9 +96,7 @@ def _weight_map(index: Path) -> Dict[str, str]:
 
 
 def _parse(index: Path) -> Dict[str, Any]:
-    if index.stat().st_size > _MAX_INDEX:
-        _refuse(index, f"it has more than {_MAX_INDEX:,} bytes")
-    return parse_mapping(index.read_bytes(), "content", functools.partial(_refuse, index))
+    return read_mapping(index, "its content", functools.partial(_refuse, index), _MAX_INDEX)
 
 
 def _is_plain_name(file: str) -> bool:

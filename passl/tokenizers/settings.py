@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, NoReturn, Optional
 
 from passl.utils.errors import UserError
+from passl.utils.strict_json import MAX_VOCABULARY, read_mapping
 
 CONFIG_FILE, SPECIAL_TOKENS_FILE = "tokenizer_config.json", "special_tokens_map.json"
 SETTINGS_FILES = (CONFIG_FILE, SPECIAL_TOKENS_FILE)
@@ -56,13 +56,11 @@ def read_settings(folder: Path) -> Settings:
 
 def read_object(path: Path) -> Dict[str, Any]:
     """The JSON object in a file. Raises `UserError` if there is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({str(error)[:100]}): {MEND}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds no JSON object but {type(value).__name__}: {MEND}")
-    return value
+    return read_mapping(path, str(path), _refuse, MAX_VOCABULARY)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise UserError(f"{reason}: {MEND}") from None
 
 
 MEND = "it is damaged or another file; copy it again from where the tokenizer was published"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, NoReturn, Optional, Tuple
 
 from passl.tokenizers import tokenizer_spec_from_huggingface
 from passl.tokenizers.files import VOCABULARIES
@@ -13,6 +12,7 @@ from passl.utils.errors import UserError
 from passl.utils.files import PathLike
 from passl.utils.logging import get_logger
 from passl.utils.registry import nearest
+from passl.utils.strict_json import read_mapping
 from passl.zoo.foreign_configs import huggingface, images, open_clip, paddlemix
 
 TOKENIZER_FILE = "tokenizer_config.json"
@@ -167,11 +167,10 @@ def _beside(file: Path, name: str) -> Optional[Dict[str, Any]]:
 
 def _read_json(file: Path) -> Dict[str, Any]:
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        return read_mapping(file, str(file), _refuse)
     except FileNotFoundError:
         raise UserError(f"{file}: there is no such file") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is not JSON ({str(error)[:100]}); copy it again from where the weights are") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{file} holds no mapping of keys, as a config does; copy it again from where the weights are")
-    return config
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise UserError(f"{reason}; copy it again from where the weights are") from None
