@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Optional
+from typing import Optional, Sequence
 
 from passl.checkpoint import FAMILIES
 
@@ -52,12 +52,20 @@ def run(arguments: argparse.Namespace) -> int:
     origin = done.family if done.is_certain else f"{done.family} (or openai: their names are the same)"
     print(f"read      {arguments.source}: {done.num_arrays} arrays, {done.num_bytes / 1e6:.1f} MB, layout {origin}")
     print(f"model     activation {said_activation(done.spec)}, by {done.said_by}")
+    if done.dropped:
+        print(f"left out  {len(done.dropped)} buffers that hold nothing learned: {_listed(done.dropped)}")
     print(f"wrote     {arguments.target}: layout {done.to}")
+    if arguments.target.endswith(".pdparams"):
+        print("note      a .pdparams file says nothing of its model: load it into the model named above, and no other")
     if done.agreement is not None:
         print(f"verified  before: {done.agreement.before}; after: {done.agreement.after}")
         figures = {name: getattr(done.agreement, name) for name in ("image", "text", "logits")}
         print("          largest difference: " + ", ".join(f"{name} {_said(value)}" for name, value in figures.items()))
     return 0
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _said(value: Optional[float]) -> str:

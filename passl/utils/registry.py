@@ -14,8 +14,14 @@ from passl.utils.errors import UserError
 
 def nearest(name: str, accepted: Iterable[str]) -> str:
     """A short ending for an error message: the accepted name closest to `name`, if any is close."""
-    matches = difflib.get_close_matches(str(name), list(accepted), n=1, cutoff=0.6)
-    return f" Did you mean {matches[0]!r}?" if matches else ""
+    plain = {_plain(entry): entry for entry in accepted}
+    matches = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.6)
+    return f" Did you mean {plain[matches[0]]!r}?" if matches else ""
+
+
+def _plain(name: object) -> str:
+    """Capitals and the kind of dash are no difference when the nearest name is looked for."""
+    return str(name).lower().replace("_", "-")
 
 
 class Registry:

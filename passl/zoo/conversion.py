@@ -7,16 +7,18 @@ bfloat16, which becomes float32 exactly), so that converting there and back give
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 
 from passl.checkpoint import implied_activation, save_model_folder, to_family, write_weights
-from passl.checkpoint.folders import check_replaceable
-from passl.checkpoint.weights import PICKLE_SUFFIXES, SAFETENSORS_SUFFIX, TORCH_SUFFIXES
+from passl.checkpoint.folders import CONFIG_FILE, WEIGHTS_FILE
 from passl.tokenizers import ClipTokenizer, Tokenizer, build_tokenizer
+from passl.tokenizers.bpe import BUNDLED_VOCABULARY, VOCABULARY_NOTICE
+from passl.tokenizers.files import SETTINGS_FILES, VOCABULARIES
 from passl.utils.errors import UserError
 from passl.utils.files import PathLike, atomic_folder, atomic_path, write_json
 from passl.utils.registry import nearest
@@ -47,6 +49,7 @@ class Conversion:
     Attributes:
         family: the layout that was read.
         is_certain: whether it could be told from another one with the same names.
+        dropped: names of buffers without learned numbers, which were left out.
         to: the layout that was written.
         spec: what the model computes.
         said_by: what told that.
@@ -57,6 +60,7 @@ class Conversion:
 
     family: str
     is_certain: bool
+    dropped: Tuple[str, ...]
     to: str
     spec: Spec
     said_by: str
@@ -106,13 +110,13 @@ def convert(
             _write_file(unfinished, checkpoint.arrays, to, spec)
         else:
             _FOLDERS[to](unfinished, checkpoint.arrays, spec, files)
-            check_replaceable(target, unfinished)
         if verify:
             agreement = compare(checkpoint, unfinished, to, spec)
         _check_free(target, is_file, force)  # it may have come meanwhile
     return Conversion(
         family=checkpoint.family,
         is_certain=checkpoint.is_certain,
+        dropped=checkpoint.dropped,
         to=to,
         spec=spec,
         said_by=said_by,
@@ -129,8 +133,8 @@ def _is_file(target: Path, to: str) -> bool:
     ending = target.suffix
     if ending in _ENDINGS[to]:
         return True
-    forms = [*_ENDINGS[to], *(["a folder (a name without ending)"] if to in _FOLDERS else [])]
-    if ending in (SAFETENSORS_SUFFIX, *PICKLE_SUFFIXES, *TORCH_SUFFIXES) or to not in _FOLDERS:
+    if to not in _FOLDERS or re.fullmatch(r"\.[A-Za-z]\w*", ending):
+        forms = [*_ENDINGS[to], *(["a folder (a name without ending)"] if to in _FOLDERS else [])]
         raise UserError(
             f"{target}: the layout {to} is not written as {ending or 'a folder'}, but as {', '.join(forms)}"
         )
@@ -138,12 +142,23 @@ def _is_file(target: Path, to: str) -> bool:
 
 
 def _check_free(target: Path, is_file: bool, force: bool) -> None:
-    if not target.exists() and not target.is_symlink():
+    """Raises `UserError` for a target that is there, but for an empty folder; with `force`, for one that is no conversion's."""
+    parent = next((folder for folder in target.parents if folder.exists()), Path("."))
+    if not parent.is_dir():
+        raise UserError(f"{target}: {parent} is a file, and nothing can be written below it; give another name")
+    if target.is_symlink() and not target.exists():
+        raise UserError(f"{target} is a link to something that does not exist; remove it or give another name")
+    if not target.exists():
         return
     if is_file != target.is_file():
         kinds = ("file", "folder") if is_file else ("folder", "file")
         raise UserError(f"{target}: a {kinds[0]} is to be written there, and it is a {kinds[1]}; give another name")
-    if not force:
+    others = [] if is_file else sorted({entry.name for entry in target.iterdir()} - _WRITTEN)
+    if others:
+        raise UserError(
+            f"{target} holds other files, which writing a model there would remove: {', '.join(others[:5])}; give another name"
+        )
+    if not force and (is_file or any(target.iterdir())):
         raise UserError(f"{target} is there already; give another name, or --force to replace it")
 
 
@@ -182,6 +197,10 @@ def _tokenizer_of(checkpoint: Checkpoint, spec: Spec, folder: Optional[PathLike]
 
 def _write_file(path: Path, arrays: Arrays, to: str, spec: Spec) -> None:
     named = to_family(arrays, to)
+    if to == "openai":  # the three numbers in OpenAI's archives, by which they are told from open_clip's
+        text = spec["architecture"]["text"]
+        numbers = {"input_resolution": spec["preprocessing"]["size"], **{key: text[key] for key in _OPENAI_NUMBERS}}
+        named.update({name: np.asarray(number, np.int64) for name, number in numbers.items()})
     if path.suffix == ".safetensors":
         own = {"spec": json.dumps(spec)} if to == "passl" else {}
         write_weights(path, named, {"format": "passl" if to == "passl" else "pt", **own})
@@ -217,6 +236,15 @@ _FOLDERS: Dict[str, Callable[[Path, Arrays, Spec, Optional[Tokenizer]], None]] =
     "open_clip": _write_open_clip,
     "paddlemix": _write_paddlemix,
 }
+
+
+# What a folder may hold that a conversion replaces: everything that one writes.
+_WRITTEN = {
+    *(WEIGHTS_FILE, CONFIG_FILE, "model_state.pdparams", "open_clip_config.json", "open_clip_model.safetensors"),
+    *("preprocessor_config.json", BUNDLED_VOCABULARY.name, VOCABULARY_NOTICE.name, *SETTINGS_FILES),
+    *(file for vocabulary in VOCABULARIES for file in vocabulary.files),
+}
+_OPENAI_NUMBERS = ("context_length", "vocab_size")
 
 
 def _write_beside(folder: Path, configs: Mapping[str, Any], tokenizer: Optional[Tokenizer]) -> None:

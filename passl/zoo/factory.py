@@ -9,6 +9,7 @@ from passl.checkpoint import LoadReport, load_into
 from passl.checkpoint.positions import resize_positions as resampled
 from passl.datasets.preprocess.transforms import eval_transform, train_transform
 from passl.modeling.architectures import DualEncoder, architecture_from_spec
+from passl.utils.errors import UserError
 from passl.utils.files import PathLike
 from passl.utils.logging import get_logger
 from passl.utils.registry import ARCHITECTURES
@@ -108,7 +109,7 @@ def load_pretrained(
 
 
 def _load(model: DualEncoder, located: Located, partial: bool = False, resize_positions: bool = False) -> LoadReport:
-    checkpoint, label = read_checkpoint(located.path, located.family, located.activation), located.label
+    checkpoint, label = _read(located), located.label
     arrays = checkpoint.arrays
     if resize_positions:
         arrays, lines = resampled(arrays, _shapes(model.state_dict()))
@@ -121,15 +122,21 @@ def _load(model: DualEncoder, located: Located, partial: bool = False, resize_po
     report = load_into(
         model, arrays, partial, label if fits else f"{label} ({_misfit(model, arrays, checkpoint.family)})"
     )
-    get_logger().info(
-        "loaded %s (layout %s, activation %s)",
-        label,
-        _said_layout(checkpoint),
-        " and ".join(model.activations) or "relu",
-    )
+    get_logger().info("loaded %s (%s)", label, _said_model(checkpoint, model))
     if partial:
         get_logger().info("%s", report.table())
     return report
+
+
+def _read(located: Located) -> Checkpoint:
+    """The weights; a download that nobody published a hash of and that turns out to be no weights does not stay."""
+    try:
+        return read_checkpoint(located.path, located.family, located.activation)
+    except UserError as error:
+        if not located.is_unverified or located.path is None:
+            raise
+        located.path.unlink()
+        raise UserError(f"{error}. The file came from the net without a published hash, and was removed") from error
 
 
 def _misfit(model: DualEncoder, arrays: Mapping[str, Any], family: str) -> str:
@@ -149,16 +156,22 @@ def _shapes(arrays: Mapping[str, Any]) -> Dict[str, Tuple[int, ...]]:
     return {name: tuple(array.shape) for name, array in arrays.items()}
 
 
-def _said_layout(checkpoint: Checkpoint) -> str:
-    """The layout; and that it does not tell the activation, where nothing else does."""
-    if checkpoint.is_certain or checkpoint.spec is not None:
-        return checkpoint.family
-    return f"{checkpoint.family} or openai, whose names are the same: the model's name decides about the activation"
+def _said_model(checkpoint: Checkpoint, model: DualEncoder) -> str:
+    """Layout and activation; and that the model's name decided where nothing in the weights tells."""
+    layout = checkpoint.family if checkpoint.is_certain else f"{checkpoint.family} or openai"
+    activation = " and ".join(model.activations) or "relu"
+    if checkpoint.spec is None and checkpoint.activation is None:
+        activation += " by the model's name, as nothing in the weights says it"
+    return f"layout {layout}, activation {activation}"
 
 
 def _overridden(node: Mapping[str, Any], overrides: Mapping[str, Any]) -> Dict[str, Any]:
     """The section with some settings replaced; those of a tower one by one, unless another tower is named."""
     merged = {**node, **overrides}
+    for key in overrides:
+        towers = [tower for tower in ("image", "text") if key in (node[tower] or {}) and key not in node]
+        if towers:
+            raise UserError(f"{key} is a setting of a tower: give {towers[0]}={{{key!r}: {overrides[key]!r}}}")
     for tower in ("image", "text"):
         given = overrides.get(tower)
         if (

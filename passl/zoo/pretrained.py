@@ -66,6 +66,7 @@ class Located:
         preprocessing: mean, std, interpolation and resize_mode, where they are not as the model's name has them.
         label: what to call them in messages.
         model: the model that they were published for; None where that is not known.
+        is_unverified: whether they were downloaded as one file without a hash to check it by.
     """
 
     path: Optional[Path]
@@ -74,6 +75,7 @@ class Located:
     preprocessing: Optional[Dict[str, Any]] = None
     label: str = "no weights"
     model: Optional[str] = None
+    is_unverified: bool = False
 
 
 def list_pretrained(as_str: bool = False) -> List[Union[Tuple[str, str], str]]:
@@ -201,7 +203,7 @@ def _is_copy_here(source: Source) -> bool:
 def _locate_address(address: str, name: Optional[str]) -> Located:
     published = known_address(address, name)
     if published is None:
-        return Located(fetch(address), label=address)
+        return Located(fetch(address), label=address, is_unverified=True)
     if name is not None and published.name == _twin(name):
         raise _contradiction(published, name)
     if address == published.source.address:
@@ -211,7 +213,10 @@ def _locate_address(address: str, name: Optional[str]) -> Located:
 
 def _located(published: Pretrained, path: Path, family: str) -> Located:
     label = f"{published.tag} of {published.name}"
-    return Located(path, family, published.activation, published.preprocessing, label, published.name)
+    source = published.source
+    has_no_hash = source.address is not None and source.sha256 is None and path == cache_path(source.address)
+    known = (path, family, published.activation, published.preprocessing, label, published.name)
+    return Located(*known, is_unverified=has_no_hash)
 
 
 def _clean(tag: str) -> str:

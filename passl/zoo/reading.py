@@ -38,6 +38,7 @@ class Checkpoint:
         family: the layout they were in.
         is_certain: whether the layout could be told from another one with the same names.
         arrays: the weights; some may be read-only maps of the file.
+        dropped: names of buffers without learned numbers, which were left out.
         spec: what the model computes, where that is written beside the weights.
         recorded_in: the file that says so; empty without one.
         published_activation: what they were trained with, where their publisher says it.
@@ -47,6 +48,7 @@ class Checkpoint:
     family: str
     is_certain: bool
     arrays: Dict[str, np.ndarray]
+    dropped: Tuple[str, ...]
     spec: Optional[Dict[str, Any]]
     recorded_in: str
     published_activation: Optional[str] = None
@@ -96,7 +98,17 @@ def read_checkpoint(path: PathLike, family: Optional[str] = None, activation: Op
     recognised = from_family(read_weights(path), family)
     record = find_record(Path(path), recognised.family)
     spec, recorded_in = (None, "") if record is None else (canonical_spec(record[0]), record[1])
-    checkpoint = Checkpoint(source, *recognised[1:], recognised.arrays, spec, recorded_in, activation)
+    checkpoint = Checkpoint(
+        path=source,
+        family=recognised.family,
+        is_certain=recognised.is_certain,
+        arrays=recognised.arrays,
+        dropped=recognised.dropped,
+        spec=spec,
+        recorded_in=recorded_in,
+        published_activation=activation,
+    )
+    _check_numbers(checkpoint)
     if spec is not None:
         _check_shapes(checkpoint, spec, f"the model of {recorded_in}")
     return checkpoint
@@ -128,13 +140,13 @@ def identify(checkpoint: Checkpoint, model: Optional[str] = None) -> Tuple[Dict[
     if checkpoint.activation is not None:
         node = openai_architecture(checkpoint.shapes)
         return spec_of(node), f"the shapes and the layout {checkpoint.family}"
+    said = ", say where the weights come from (--from openai)" if checkpoint.family == "open_clip" else ""
     looks = f"fit {', '.join(names)}" if names else f"show {describe(checkpoint.shapes)}"
     raise UserError(
         f"{checkpoint.path}: nothing says which model these weights (layout {checkpoint.family}) belong to. Their shapes "
         f"{looks}, but not the activation, the heads or the preprocessing. Name the model (--model NAME; "
-        "names that end in -quickgelu have QuickGELU, as OpenAI's weights need it), say where the weights come from "
-        "(--from openai), or put the config that was published with them beside them (config.json or "
-        "open_clip_config.json)"
+        f"names that end in -quickgelu have QuickGELU, as OpenAI's weights need it){said}, or put the config that was "
+        "published with them beside them (config.json or open_clip_config.json)"
     )
 
 
@@ -208,6 +220,17 @@ def _check_shapes(checkpoint: Checkpoint, spec: Mapping[str, Any], what: str) ->
         + "\n".join(rows[:10])
         + more
     )
+
+
+def _check_numbers(checkpoint: Checkpoint) -> None:
+    """Raises `UserError` for weights that are no floating-point numbers: quantised ones need their scales, for instance."""
+    others = [f"{name} ({array.dtype.name})" for name, array in checkpoint.arrays.items() if array.dtype.kind != "f"]
+    if others:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        raise UserError(
+            f"{checkpoint.path}: weights are floating-point numbers, and these are not: {', '.join(others[:5])}{more}. "
+            "Quantised weights are not read; get the ones they were made from"
+        )
 
 
 def _said(shape: Optional[Tuple[int, ...]]) -> str:

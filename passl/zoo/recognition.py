@@ -49,9 +49,13 @@ def openai_architecture(shapes: Shapes) -> Dict[str, Any]:
     except (KeyError, IndexError) as error:
         raise UserError(f"these weights lack {error}, which the towers of OpenAI's models have") from None
     if expected != dict(shapes):
-        others = sorted(set(expected.items()) ^ set(shapes.items()))
-        listed = ", ".join(f"{name} {list(shape)}" for name, shape in others[:5])
-        raise UserError(f"these weights are not of the kind that OpenAI published; it has other arrays than {listed}")
+        beyond = [f"{name} {list(shape)}" for name, shape in shapes.items() if expected.get(name) != shape]
+        lacking = [f"{name} {list(shape)}" for name, shape in expected.items() if shapes.get(name) != shape]
+        raise UserError(
+            "these weights are not of the kind that OpenAI published"
+            + (f"; they have {', '.join(beyond[:3])}, which it has not" if beyond else "")
+            + (f"; they lack {', '.join(lacking[:3])}" if lacking else "")
+        )
     return node
 
 

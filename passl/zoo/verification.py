@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from passl.modeling.architectures import architecture_from_spec
 from passl.utils.errors import UserError
 from passl.utils.registry import ARCHITECTURES
 from passl.zoo.foreign_configs import open_clip_files
+from passl.zoo.foreign_configs.open_clip import CONFIG_FILE as OPEN_CLIP_CONFIG
 from passl.zoo.reading import Checkpoint, read_checkpoint
 
 # Absolute, for the entries of unit-length features in float32.
@@ -64,8 +66,7 @@ def compare(before: Checkpoint, after: Path, family: str, spec: Mapping[str, Any
         spec: what `before` computes.
 
     Raises:
-        UserError: features that differ by more than `TOLERANCE`, or logits by more than that times their scale; or a
-            library that is installed and cannot be used.
+        UserError: features that differ by more than `TOLERANCE`, or logits by more than that times their scale.
     """
     inputs = random_inputs(spec)
     written = read_checkpoint(after, family)
@@ -118,21 +119,39 @@ def _random_ids(text: Mapping[str, Any], random: np.random.Generator) -> np.ndar
 
 def _outputs(checkpoint: Checkpoint, spec: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Outputs:
     """What the model of `checkpoint` says, by the library of its family where that is installed and can load it."""
-    path, family, why_not = Path(checkpoint.path), checkpoint.family, ""
-    if family == "huggingface" and importlib.util.find_spec("transformers"):
-        if (path / "model.safetensors").is_file():
-            return transformers_outputs(checkpoint, inputs)
-        why_not = "; transformers is asked only about a folder with one model.safetensors"
-    if family in ("open_clip", "openai") and importlib.util.find_spec("open_clip"):
+    try:
+        outputs = _outputs_of_library(checkpoint, spec, inputs)
+        why_not = ""
+    except _NotAsked as reason:
+        outputs, why_not = None, f"; {reason}"
+    if outputs is None:
+        outputs = paddle_outputs(checkpoint, spec, inputs)
+    for name in ("image", "text"):
+        rows = getattr(outputs, name)
+        if rows is not None and not np.isfinite(rows).all():
+            raise UserError(
+                f"the {name} features of {checkpoint.path} are not finite: its weights hold NaN or infinities"
+            )
+    return outputs._replace(by=outputs.by + why_not)
+
+
+class _NotAsked(Exception):
+    """Why the library of a family does not compute a model of it."""
+
+
+def _outputs_of_library(
+    checkpoint: Checkpoint, spec: Mapping[str, Any], inputs: Mapping[str, np.ndarray]
+) -> Optional[Outputs]:
+    if checkpoint.family == "huggingface" and importlib.util.find_spec("transformers"):
+        return transformers_outputs(checkpoint, inputs)
+    if checkpoint.family in ("open_clip", "openai") and importlib.util.find_spec("open_clip"):
         text = spec["architecture"]["text"]
         if text is None or spec["architecture"]["image"] is None:
-            why_not = "; open_clip has no models of one tower"
-        elif text["name"] == "BertEncoder":
-            why_not = "; open_clip would need this text tower's config from its hub"
-        else:
-            return open_clip_outputs(checkpoint, spec, inputs)
-    outputs = paddle_outputs(checkpoint, spec, inputs)
-    return outputs._replace(by=outputs.by + why_not)
+            raise _NotAsked("open_clip has no models of one tower")
+        if text["name"] == "BertEncoder":
+            raise _NotAsked("open_clip would need this text tower's config from its hub")
+        return open_clip_outputs(checkpoint, spec, inputs)
+    return None
 
 
 def paddle_outputs(checkpoint: Checkpoint, spec: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Outputs:
@@ -149,16 +168,24 @@ def paddle_outputs(checkpoint: Checkpoint, spec: Mapping[str, Any], inputs: Mapp
 
 
 def transformers_outputs(checkpoint: Checkpoint, inputs: Mapping[str, np.ndarray]) -> Outputs:
-    """What transformers says with a folder of safetensors, which it reads itself.
+    """What transformers says, by the config beside the weights. Weights in one safetensors file it reads itself.
 
     Raises:
-        UserError: transformers cannot be imported, or does not load all of the folder.
+        UserError: transformers does not load all of the weights.
     """
+    if not checkpoint.recorded_in:
+        raise _NotAsked("transformers needs a config.json beside the weights")
     transformers, torch = _library("transformers"), _library("torch")
-    cls = getattr(transformers, str(layout_name(checkpoint.arrays, "huggingface")))
-    model, report = cls.from_pretrained(
-        checkpoint.path, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-    )
+    arrays = to_family(checkpoint.arrays, "huggingface")
+    cls = _class(transformers, str(layout_name(checkpoint.arrays, "huggingface")))
+    path = Path(checkpoint.path)
+    if (path / "model.safetensors").is_file():
+        where: Dict[str, Any] = {"pretrained_model_name_or_path": path, "use_safetensors": True}
+    else:
+        state = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in arrays.items()}
+        config = cls.config_class.from_pretrained(Path(checkpoint.recorded_in).parent, local_files_only=True)
+        where = {"pretrained_model_name_or_path": None, "config": config, "state_dict": state}
+    model, report = cls.from_pretrained(**where, local_files_only=True, dtype=torch.float32, output_loading_info=True)
     left = {key: sorted(report[key]) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]}
     if left:
         raise UserError(f"transformers does not load all of {checkpoint.path}: {left}")
@@ -190,13 +217,13 @@ def _torch_features(model: Any, tower: str, **inputs: Any) -> np.ndarray:
 
 
 def open_clip_outputs(checkpoint: Checkpoint, spec: Mapping[str, Any], inputs: Mapping[str, np.ndarray]) -> Outputs:
-    """What open_clip's own model says, built from its config of `spec`, with the arrays under its own names.
-
-    Raises:
-        UserError: open_clip cannot be imported.
-    """
+    """What open_clip's own model says, built from the config beside the weights; without one, from its config of `spec`."""
     open_clip, torch = _library("open_clip"), _library("torch")
-    config = dict(open_clip_files(spec)["open_clip_config.json"]["model_cfg"])
+    if checkpoint.recorded_in.endswith(OPEN_CLIP_CONFIG):
+        config = json.loads(Path(checkpoint.recorded_in).read_text(encoding="utf-8"))
+    else:
+        config = open_clip_files(spec)[OPEN_CLIP_CONFIG]
+    config = dict(config.get("model_cfg", config))
     model = (open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP)(**config)
     arrays = to_family(checkpoint.arrays, "open_clip", layout=type(model).__name__)
     state = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in arrays.items()}
@@ -215,10 +242,15 @@ def _library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:  # RuntimeError: compiled parts that were built for another version
-        raise UserError(
-            f"--verify: {name} is installed and cannot be imported ({str(error)[:200]}). Mend or remove it, or leave out "
-            "--verify"
-        ) from error
+        raise _NotAsked(f"{name} is installed and cannot be imported: {str(error)[:200]}") from error
+
+
+def _class(library: ModuleType, name: str) -> Any:
+    """A class of transformers, which imports its modules when they are asked for."""
+    try:
+        return getattr(library, name)
+    except (ImportError, RuntimeError) as error:
+        raise _NotAsked(f"{name} of {library.__name__} cannot be imported: {str(error)[:200]}") from error
 
 
 def _finished(

@@ -1,7 +1,6 @@
 """Checkpoints of other libraries: names and shapes that they were seen to save, to ours and back, without torch."""
 
 import json
-import logging
 import re
 from pathlib import Path
 
@@ -255,12 +254,11 @@ def test_vit_is_read_by_the_names_it_has_in_memory():
         ("open_clip vit", ["attn_mask"]),
     ],
 )
-def test_buffers_that_carry_nothing_are_dropped_and_counted(kind, names, caplog):
+def test_buffers_that_carry_nothing_are_dropped_and_named(kind, names):
     arrays = random_arrays(kind)
-    with caplog.at_level(logging.DEBUG, logger="passl"):
-        found = from_family({**arrays, **{name: np.zeros((1, 7), "int64") for name in names}}).arrays
-    assert_same(found, from_family(arrays).arrays)
-    assert f"{len(names)} buffers dropped: {', '.join(names)}" in caplog.text
+    found = from_family({**arrays, **{name: np.zeros((1, 7), "int64") for name in names}})
+    assert_same(found.arrays, from_family(arrays).arrays)
+    assert set(found.dropped) - set(from_family(arrays).dropped) == set(names)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.module."])
@@ -288,26 +286,26 @@ def test_names_that_meet_without_the_prefix_are_refused():
 @pytest.mark.parametrize("kind", ["open_clip vit", "open_clip resnet"])
 def test_plain_clip_may_be_either_until_it_is_named(kind):
     arrays = random_arrays(kind)
-    assert from_family(arrays)[1:] == ("open_clip", False)
-    assert from_family(arrays, "open_clip")[1:] == ("open_clip", True)
-    assert from_family(arrays, "openai")[1:] == ("openai", True)
+    assert from_family(arrays)[1:3] == ("open_clip", False)
+    assert from_family(arrays, "open_clip")[1:3] == ("open_clip", True)
+    assert from_family(arrays, "openai")[1:3] == ("openai", True)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in OPEN_CLIP if kind not in ("open_clip vit", "open_clip resnet")])
 def test_open_clip_is_certain_by_names_of_its_own(kind):
-    assert from_family(random_arrays(kind))[1:] == ("open_clip", True)
+    assert from_family(random_arrays(kind))[1:3] == ("open_clip", True)
     with pytest.raises(UserError, match=r"look like open_clip's layout \(.*not like OpenAI's layout; say open_clip"):
         from_family(random_arrays(kind), "openai")
 
 
 def test_plain_clip_that_lacks_what_the_original_code_has_is_open_clips():
     arrays = {name: array for name, array in random_arrays("open_clip vit").items() if "ln_pre" not in name}
-    assert from_family(arrays)[1:] == ("open_clip", True)
+    assert from_family(arrays)[1:3] == ("open_clip", True)
 
 
 @pytest.mark.parametrize("kind", HUGGINGFACE)
 def test_huggingface_is_certain(kind):
-    assert from_family(random_arrays(kind))[1:] == ("huggingface", True)
+    assert from_family(random_arrays(kind))[1:3] == ("huggingface", True)
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,15 @@ def test_load_line_says_that_the_name_decided(original, tmp_path, caplog):
     weights = without_record(original, tmp_path)
     with caplog.at_level("INFO", logger="passl"):
         passl.create_model("ViT-B-32", pretrained=weights, **SMALL)
-    assert "layout open_clip or openai, whose names are the same: the model's name decides" in caplog.text
-    assert "activation gelu)" in caplog.text
+    said = "(layout open_clip or openai, activation gelu by the model's name, as nothing in the weights says it)"
+    assert said in caplog.text
+
+
+def test_load_line_of_a_paddle_file_says_that_the_name_decided(original, tmp_path, caplog):
+    convert(original, tmp_path / "weights.pdparams")
+    with caplog.at_level("INFO", logger="passl"):
+        passl.create_model("ViT-B-32", pretrained=tmp_path / "weights.pdparams", **SMALL)
+    assert "(layout passl, activation gelu by the model's name, as nothing in the weights says it)" in caplog.text
 
 
 def test_folder_of_another_toolkit_is_a_model(original, tmp_path):
@@ -288,6 +295,51 @@ def test_target_that_is_there_needs_force(original, tmp_path, capsys):
     assert target.read_text() == "old"
     assert main(["convert", str(original), str(target), "--force"]) == 0
     assert set(read_weights(target)) == set(read_weights(original))
+
+
+@pytest.mark.parametrize("family", FOLDERS[:3])
+def test_force_replaces_what_another_conversion_wrote(original, tmp_path, family):
+    convert(original, tmp_path / "there", to=family)
+    for other in FOLDERS[:3]:
+        convert(original, tmp_path / "there", to=other, force=True)
+        assert convert(tmp_path / "there", tmp_path / "again", force=True).family == other
+
+
+def test_empty_folder_is_a_free_target(original, tmp_path):
+    (tmp_path / "empty").mkdir()
+    convert(original, tmp_path / "empty")
+    assert passl.create_model(tmp_path / "empty").spec == passl.create_model(original).spec
+
+
+def test_target_below_a_file_or_behind_a_broken_link_is_refused(original, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert "is a file, and nothing can be written below" in refused(capsys, original, tmp_path / "file" / "ours")
+    assert "is a link to something that does not exist" in refused(capsys, original, tmp_path / "link", "--force")
+
+
+def test_quantised_weights_are_refused(original, tmp_path, capsys):
+    arrays = read_weights(original)
+    arrays["text.projection"] = arrays["text.projection"].astype("int8")
+    write_weights(tmp_path / "int8.safetensors", arrays)
+    said = refused(capsys, tmp_path / "int8.safetensors", tmp_path / "ours", "--model", "ViT-B-32")
+    assert "text.projection (int8)" in said and "Quantised weights are not read" in said
+
+
+def test_weights_that_are_not_finite_are_said_when_verified(original, tmp_path, capsys):
+    spec = (original / "config.json").read_text()
+    arrays = read_weights(original)
+    arrays["text.projection"] = np.full_like(arrays["text.projection"], np.nan)
+    write_weights(tmp_path / "nan.safetensors", arrays, {"spec": json.dumps(json.loads(spec)["spec"])})
+    said = refused(capsys, tmp_path / "nan.safetensors", tmp_path / "ours.safetensors", "--verify")
+    assert "the text features of" in said and "not finite" in said
+
+
+def test_buffers_that_were_left_out_are_said(original, tmp_path, capsys):
+    convert(original, tmp_path / "openai.safetensors", to="openai")
+    assert main(["convert", str(tmp_path / "openai.safetensors"), str(tmp_path / "ours")]) == 0
+    said = capsys.readouterr().out
+    assert "layout openai" in said and "left out  3 buffers that hold nothing learned" in said
 
 
 def test_force_does_not_remove_other_files(original, tmp_path, capsys):

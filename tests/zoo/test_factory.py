@@ -72,6 +72,11 @@ def test_unknown_override_is_refused_with_the_nearest():
         small(image={**IMAGE, "image_sise": 64})
 
 
+def test_setting_of_a_tower_says_where_it_goes():
+    with pytest.raises(UserError, match=r"image_size is a setting of a tower: give image=\{'image_size': 288\}"):
+        small(image_size=288)
+
+
 def test_mistyped_override_is_refused():
     with pytest.raises(UserError, match="image_size.*whole number"):
         small(image={**IMAGE, "image_size": "64"})
@@ -198,6 +203,15 @@ def test_published_weights_are_downloaded_and_checked(server, cache, tmp_path, m
     assert_same_weights(small("ViT-B/32", pretrained=address), source)
     with pytest.raises(UserError, match="trained as ViT-B-32-quickgelu"):
         small("ViT-B-32", pretrained=address)
+
+
+def test_download_that_is_no_weights_does_not_stay(server, cache, monkeypatch):
+    address = pretrained_of("ViT-B-32-quickgelu", "passl").source.address
+    server.files[urlsplit(address).path] = b"x" * 1000
+    monkeypatch.setenv("PASSL_MIRROR", server.address)
+    with pytest.raises(UserError, match="came from the net without a published hash, and was removed"):
+        small("ViT-B/32", pretrained="passl")
+    assert not [path for path in cache.rglob("*") if path.suffix == ".pdparams"]
 
 
 # ---------------------------------------------------------------------------------------------------- transforms

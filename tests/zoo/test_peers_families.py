@@ -40,6 +40,7 @@ def ours(path: Path, inputs) -> dict:
 @pytest.fixture(scope="module")
 def saved(request, tmp_path_factory):
     """The reference that the test's parameter names, saved, and what it says."""
+    references.reference.import_open_clip()  # before transformers: it sees to operators that do not load
     folder = tmp_path_factory.mktemp("reference")
     built = references.BUILDERS[request.param](folder)
     return request.param, built, built.outputs()

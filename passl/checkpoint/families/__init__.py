@@ -6,7 +6,7 @@ A family is a file here: its layouts as tables of rules (`rules.py` says what th
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -32,11 +32,13 @@ class Recognised(NamedTuple):
         family: whose layout they had.
         is_certain: False where the weights may as well be another family's (OpenAI's and open_clip's names are the same
             for the same model, but for three numbers in OpenAI's archives); then `family` is the one that implies less.
+        dropped: names of buffers that hold nothing learned, which were left out.
     """
 
     arrays: Dict[str, np.ndarray]
     family: str
     is_certain: bool
+    dropped: Tuple[str, ...]
 
 
 def from_family(arrays: Mapping[str, Any], family: Optional[str] = None) -> Recognised:
@@ -53,7 +55,8 @@ def from_family(arrays: Mapping[str, Any], family: Optional[str] = None) -> Reco
     """
     named = unwrapped(arrays)
     found, is_certain = recognise(FAMILIES, named, family)
-    return Recognised(mapping.to_ours(FAMILIES[found], named), found, is_certain)
+    converted, dropped = mapping.to_ours(FAMILIES[found], named)
+    return Recognised(converted, found, is_certain, tuple(dropped))
 
 
 def to_family(

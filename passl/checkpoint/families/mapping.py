@@ -42,17 +42,15 @@ class _Fit:
     missing: List[Tuple[Rule, Numbers]]
 
 
-def to_ours(family: Family, named: Mapping[str, Any]) -> Dict[str, np.ndarray]:
-    """Weights of a family under our names; views of the given arrays.
+def to_ours(family: Family, named: Mapping[str, Any]) -> Tuple[Dict[str, np.ndarray], List[str]]:
+    """Weights of a family under our names, views of the given arrays; and the names of harmless buffers that were dropped.
 
     Raises:
         UserError: names that the family does not have, or an array of another form.
     """
     if family.layouts is None:
-        return {name: as_array(value, name) for name, value in named.items()}
+        return {name: as_array(value, name) for name, value in named.items()}, []
     fit, dropped = _closest(family, named)
-    if dropped:
-        get_logger().debug("%s: %d buffers dropped: %s", family.title, len(dropped), listed(dropped))
     if fit.unknown:
         raise UserError(
             f"these weights look like {family.title}, but it has no such names: {listed(fit.unknown)}. "
@@ -74,7 +72,7 @@ def to_ours(family: Family, named: Mapping[str, Any]) -> Dict[str, np.ndarray]:
             family.title,
             listed(never_saved),
         )
-    return converted
+    return converted, list(dropped)
 
 
 def to_theirs(family: Family, arrays: Mapping[str, np.ndarray], layout: Optional[str]) -> Dict[str, np.ndarray]:
