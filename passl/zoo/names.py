@@ -139,8 +139,9 @@ def _no_such_model(name: str) -> UserError:
                 "`passl models` lists those that are here"
             )
     known = [*list_models(), *OPENAI_SPELLING]
-    spelled = next((entry for entry in known if entry.lower() == name.lower()), name)
+    if name.startswith((".", "/", "~")):
+        return UserError(f"there is no file or folder {name!r}")
     return UserError(
-        f"there is no model named {name!r}, nor a model folder there.{nearest(spelled, known)} "
+        f"there is no model named {name!r}, nor a model folder there.{nearest(name, known)} "
         f"Accepted: a folder that save_pretrained wrote, or one of {', '.join(known)}"
     )
