@@ -214,14 +214,28 @@ def _content(file: MappedFile) -> Tuple[Any, str]:
 def _start(file: MappedFile) -> bytes:
     if not file.size:
         raise UserError(f"{file.path} is empty (0 bytes): writing or downloading it was broken off; get it again")
-    return bytes(file.read(0, min(file.size, 64)))
+    start = bytes(file.read(0, min(file.size, 64)))
+    if start.startswith(b"version https://git-lfs"):
+        raise UserError(
+            f"{file.path} is the note that git keeps in place of a large file, not the weights: fetch them with git lfs pull"
+        )
+    return start
 
 
 def _state_dict(content: Any, path: Path) -> Any:
     """The weights in a training checkpoint; `content` itself where it is no such thing."""
     if not isinstance(content, dict):
         return content
-    found = [name for name in _STATE_DICTS if isinstance(content.get(name), dict) and _holds_array(content[name])]
+    found = [
+        name
+        for name, entry in content.items()
+        if isinstance(entry, dict)
+        and (
+            (name in _STATE_DICTS and _holds_array(entry))
+            # Averaged weights beside the raw ones, say; an optimizer's state has its arrays deeper.
+            or (str(name).endswith("state_dict") and any(isinstance(leaf, StoredArray) for leaf in entry.values()))
+        )
+    ]
     if len(found) > 1:
         raise UserError(
             f"{path} holds weights under {' and under '.join(found)}, and which are meant cannot be told. Its entries: "

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 
 from passl.checkpoint import read_metadata, read_weights
@@ -131,6 +132,22 @@ def test_entries_of_those_names_without_arrays_do_not_count(tmp_path):
     content = dictionary(model=dictionary(width=b"K\x03"), state_dict=dictionary(a=weights))
     (tmp_path / "a.pt").write_bytes(state_dict_archive(pickled(content), _0=FOUR.tobytes()))
     assert_same(read_weights(tmp_path / "a.pt"), {"a": FOUR})
+
+
+def test_note_of_git_in_place_of_a_file_is_named(tmp_path):
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 605\n")
+    with pytest.raises(UserError, match="git lfs pull"):
+        read_weights(tmp_path / "model.safetensors")
+
+
+def test_averaged_weights_beside_the_raw_ones_are_refused(tmp_path):
+    weights = {"a": paddle.ones([2])}
+    optimizer = {"state": {"0": {"exp_avg": paddle.ones([2])}}}
+    paddle.save({"state_dict": weights, "optimizer_state_dict": optimizer}, str(tmp_path / "one.pdparams"))
+    assert list(read_weights(tmp_path / "one.pdparams")) == ["a"]
+    paddle.save({"state_dict": weights, "ema_state_dict": weights}, str(tmp_path / "two.pdparams"))
+    with pytest.raises(UserError, match="under state_dict and under ema_state_dict"):
+        read_weights(tmp_path / "two.pdparams")
 
 
 def test_two_state_dicts_in_one_file_are_refused_with_what_there_is(tmp_path):
