@@ -130,7 +130,7 @@ def prepare_food101(root: PathLike, mode: Literal["hardlink", "symlink", "copy"]
                 missing.append(str(picture))
                 continue
             stem = entry.replace("/", "_")
-            _place(picture, folder / f"{stem}.jpg", mode)
+            _place(picture, folder / f"{stem}.jpg", mode, target)
             _write_captions(folder / f"{stem}.txt", [TEMPLATE.format(readable(name))])
         if len(missing) == len(entries):
             raise UserError(f"none of the {len(entries)} pictures of meta/train.txt is there; the first: {missing[0]}")
@@ -182,13 +182,13 @@ def _write_captions(path: Path, captions: List[str]) -> None:
     path.write_text("".join(f"{caption}\n" for caption in captions), encoding="utf-8")
 
 
-def _place(picture: Path, target: Path, mode: str) -> None:
+def _place(picture: Path, target: Path, mode: str, final_folder: Path) -> None:
+    """Puts a picture at `target`, in a folder that is written elsewhere and will stand at `final_folder`."""
     try:
         if mode == "copy":
             shutil.copyfile(picture, target)
         elif mode == "symlink":
-            # The folder is written beside the place it will stand at, so relative links stay right.
-            os.symlink(os.path.relpath(picture, target.parent), target)
+            os.symlink(os.path.relpath(picture, final_folder), target)
         else:
             os.link(picture, target)
     except OSError as error:

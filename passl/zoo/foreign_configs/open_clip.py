@@ -21,6 +21,7 @@ from passl.zoo.foreign_configs.towers import (
     text_transformer,
     vision_transformer,
 )
+from passl.zoo.sizes import TOKENIZERS
 
 CONFIG_FILE = "open_clip_config.json"
 
@@ -361,7 +362,10 @@ def tokenizer_from_open_clip(config: Mapping[str, Any], place: str = CONFIG_FILE
         "context_length": length,
         "clean": cleaning.choice("clean", dict(zip(_CLEANING, _CLEANING))),
         "strip_sep": cleaning.flag("strip_sep_token"),
-        "pad_token": None,
+        # What the files of some vocabularies do not say themselves.
+        "pad_token": next(
+            (known.get("pad_token") for known in TOKENIZERS.values() if known.get("source") == source), None
+        ),
         "source": source,
     }
 
