@@ -79,8 +79,9 @@ def atomic_folder(path: PathLike) -> Iterator[Path]:
         unfinished.mkdir()
         yield unfinished
         for folder, _, names in os.walk(unfinished):
-            for name in names:
-                _sync(os.path.join(folder, name))
+            for path_inside in (os.path.join(folder, name) for name in names):
+                if not os.path.islink(path_inside):  # a relative link points right only where the folder will stand
+                    _sync(path_inside)
             sync_folder(folder)
         with _lock_of(path):
             _mend_replaced(path)
