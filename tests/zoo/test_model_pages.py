@@ -33,11 +33,13 @@ def make_model_docs():
     return module
 
 
+@pytest.mark.slow  # counts all models; `make docs` looks at the page too
 def test_page_of_models_is_up_to_date(make_model_docs, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["make_model_docs.py", "--check"])
     assert make_model_docs.main() == 0, capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_page_of_models_that_is_out_of_date_is_noticed(make_model_docs, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(make_model_docs, "PAGE", tmp_path / "models.md")
     monkeypatch.setattr(sys, "argv", ["make_model_docs.py", "--check"])

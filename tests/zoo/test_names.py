@@ -101,7 +101,16 @@ def test_what_only_resembles_a_name_is_none(name):
 # ---------------------------------------------------------------------------------------------------- what they mean
 
 
-@pytest.mark.parametrize("name", list_models())
+# One of each kind is counted before every commit, all of them by the longer checks.
+KINDS = (
+    *("RN50", "ViT-B-32", "ViT-B-32-quickgelu", "ViT-L-14-336", "ViT-M-16-alt", "ViT-L-14-CLIPA", "roberta-ViT-B-32"),
+    *("ViT-B-16-SigLIP", "ViT-SO400M-14-SigLIP-384", "ViT-SO400M-16-SigLIP-i18n-256", "ViT-B-16-SigLIP2-512"),
+)
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in KINDS else pytest.param(name, marks=pytest.mark.slow) for name in list_models()]
+)
 def test_parameters_are_as_many_as_in_open_clip(name):
     found = overview(name)
     assert [found.parameters, found.image_parameters, found.text_parameters] == OPEN_CLIP[name]
