@@ -306,7 +306,7 @@ def test_fine_tuning_walk_runs_from_its_first_command_to_its_last_line(clone, ph
     workers = options("data.train.num_workers=0", "evaluate.0.data.num_workers=0")
     done = in_a_shell(command_with("docs/finetune.md", "--load"), *options("epochs=null", "steps=2"), *workers)
     assert done.returncode == 0, done.stderr
-    assert "loaded ViT-B-32.pdparams (layout passl, activation quick_gelu)" in done.stderr
+    assert "loaded ViT-B-32.pdparams (layout passl-2021, activation quick_gelu)" in done.stderr
     assert "reference after step 0: top1" in done.stderr and "reference after step 2: top1" in done.stderr
     probabilities = run_python("docs/finetune.md")
     assert probabilities.shape == (1, 2) and probabilities.sum() == pytest.approx(1)
